@@ -1,0 +1,1 @@
+"""Heed: attention-based speech recognition. Each subpackage is imported by name; this file imports nothing."""

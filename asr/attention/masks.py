@@ -1,0 +1,40 @@
+"""Who may look where, written once. True means may look, everywhere."""
+
+import torch
+from torch import Tensor
+
+
+def padding_mask(lengths: Tensor, sources: int) -> Tensor:
+    """Hide what lies past each row's length: (batch,) to (batch, 1, sources)."""
+    return (torch.arange(sources, device=lengths.device) < lengths[:, None])[:, None]
+
+
+def causal_mask(targets: int, past: int = 0, device: torch.device | None = None) -> Tensor:
+    """Each target sees itself and what came before: (targets, past + targets)."""
+    target = torch.arange(targets, device=device)[:, None] + past
+    return torch.arange(past + targets, device=device) <= target
+
+
+def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device | None = None) -> Tensor:
+    """Each frame sees its own chunk to the end and left_context frames before the chunk: (frames, frames).
+
+    Frame j is visible from a chunk that starts at s if s - left_context <= j < s + chunk.
+    A whole number of chunks must make up left_context, so that caches cut in whole chunks see the same.
+    """
+    if left_context % chunk:
+        raise ValueError(f"left_context ({left_context}) must be a whole number of chunks of {chunk} frames")
+    source = torch.arange(frames, device=device)
+    start = (source // chunk * chunk)[:, None]
+    return (start - left_context <= source) & (source < start + chunk)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax over sources. A target with nowhere to look gets zeros, not NaN.
+
+    The mask is added while it is small, for it broadcasts: filling the scores would cost
+    two more passes over targets x sources, a quarter of an encoder's time at 30 s.
+    """
+    if mask is None:
+        return scores.softmax(-1)
+    hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return (scores + hidden).softmax(-1) * mask.any(-1, keepdim=True)

@@ -1,0 +1,219 @@
+"""asr-export: a checkpoint becomes the folder that is served.
+
+    asr-export --from checkpoints/tiny.en --to asr/models/tiny.en
+
+It refuses to finish unless the graphs are the model (parity.py) and 8 bits cost no more than
+WER_MARGIN on recordings with known text (--clips, by default those that the tests use).
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from asr.errors import HeedError, InputError
+from asr.export import parity
+from asr.export.graphs import alignment_heads, export_decoder, export_encoder, per_layer
+from asr.export.parity import Graphs
+from asr.export.quantise import quantise
+from asr.export.tokens import whisper_tokens
+from asr.model.checkpoint import TOKENIZER, load_checkpoint
+from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, SAMPLE_RATE, ModelConfig
+from asr.model.model import SpeechModel
+from asr.runtime.bundle import BATCH, Bundle, State
+from asr.runtime.recognizer import Recognizer
+from asr.train import score
+from asr.train.manifest import Utterance, load, read_manifest
+
+CLIPS = Path(__file__).parents[2] / "tests" / "data"
+LATENCY_MODES = {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}  # frames of 20 ms
+WER_MARGIN = 2.0  # points of WER that 8 bits may cost on the clips: two words of their hundred
+LENGTHS = 3  # clips of different lengths that the graphs are compared on
+
+
+def export(checkpoint: Path, to: Path, clips: Path = CLIPS, eight_bits: bool = True) -> Bundle:
+    """Write the folder `to`; ExportError, and nothing written, when a check fails."""
+    model = load_checkpoint(checkpoint)
+    utterances = read_manifest(clips)
+    if len(utterances) < LENGTHS:
+        raise InputError(f"{clips} has {len(utterances)} clips; the checks need at least {LENGTHS}")
+    with tempfile.TemporaryDirectory() as scratch:
+        fp32, int8 = Path(scratch) / "fp32", Path(scratch) / "int8"
+        write_graphs(model, fp32, checkpoint / TOKENIZER)
+        bundle = describe(model.config, checkpoint / TOKENIZER)
+        check_fp32(model, fp32, utterances, bundle)
+        bundle.save(fp32)
+        wer = word_errors(fp32, utterances)
+        say(f"fp32: WER {wer:.1f} % on {len(utterances)} clips")
+        chosen = fp32
+        if eight_bits:
+            quantise_graphs(fp32, int8)
+            bundle = replace(bundle, quantisation="int8")
+            check_int8(model, int8, utterances, bundle)
+            bundle.save(int8)
+            wer_fp32, wer = wer, word_errors(int8, utterances)
+            say(f"int8: WER {wer:.1f} % on the same")
+            parity.refuse(
+                wer > wer_fp32 + WER_MARGIN,
+                f"8 bits raise the WER from {wer_fp32:.1f} to {wer:.1f} %, allowed {WER_MARGIN}",
+            )
+            chosen = int8
+        bundle = replace(bundle, measured={**bundle.measured, "clips": round(wer, 2)})
+        bundle.save(chosen)
+        install(chosen, to)
+    return bundle
+
+
+def write_graphs(model: SpeechModel, folder: Path, tokenizer: Path) -> None:
+    folder.mkdir()
+    export_encoder(model, folder / "encoder.onnx")
+    export_decoder(model, folder / "decoder.onnx")
+    shutil.copyfile(tokenizer, folder / TOKENIZER)
+
+
+def quantise_graphs(fp32: Path, int8: Path) -> None:
+    int8.mkdir()
+    for name in ("encoder.onnx", "decoder.onnx"):
+        onnx.save(quantise(onnx.load(fp32 / name)), int8 / name)
+    shutil.copyfile(fp32 / TOKENIZER, int8 / TOKENIZER)
+
+
+def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
+    """What model.json says of this model."""
+    width = config.dim // config.decoder_heads
+    names = per_layer("self", config.decoder_layers)
+    return Bundle(
+        name=config.name,
+        languages=config.languages,
+        sample_rate=SAMPLE_RATE,
+        frame_hop_s=FRAME_HOP / SAMPLE_RATE,
+        look_back=LOOK_BACK,
+        look_ahead=LOOK_AHEAD,
+        max_frames=config.max_frames,
+        max_tokens=config.max_tokens,
+        latency_modes=LATENCY_MODES,
+        left_context_frames=config.left_context,
+        pad_s=config.pad_s,
+        log_mel=config.log_mel,
+        encoder_layers=config.encoder_layers,
+        encoder_heads=config.encoder_heads,
+        dim=config.dim,
+        states=tuple(State(name, (BATCH, config.decoder_heads, 0, width), init=0.0, grows=2) for name in names),
+        multi_token=True,
+        alignment_heads=alignment_heads(config),
+        ctc=config.ctc_alphabet,
+        tokens=whisper_tokens(Tokenizer.from_file(str(tokenizer)), config.languages),
+        licence=config.licence,
+        provenance=config.provenance,
+        quantisation="none",
+    )
+
+
+def check_fp32(model: SpeechModel, folder: Path, utterances: Sequence[Utterance], bundle: Bundle) -> None:
+    recordings, tokens = trial(utterances, bundle)
+    graphs = Graphs.open(folder / "encoder.onnx", folder / "decoder.onnx", model.config)
+    worst = parity.check_torch(model, graphs, recordings, tokens)
+    say(f"fp32: torch and ONNX differ by at most {worst:.1e} in log-probabilities ({len(recordings)} lengths)")
+    chunks = [frames for frames in LATENCY_MODES.values() if frames]
+    twin, twin_folder = streaming_twin(model), folder / "twin"
+    twin_folder.mkdir()
+    export_encoder(twin, twin_folder / "encoder.onnx")
+    graphs = Graphs.open(twin_folder / "encoder.onnx", folder / "decoder.onnx", model.config)
+    worst = parity.check_chunks(twin, graphs, recordings[0], tokens, chunks)
+    say(f"fp32: in chunks of {chunks} frames against the chunk mask at once, at most {worst:.1e}")
+
+
+def check_int8(model: SpeechModel, folder: Path, utterances: Sequence[Utterance], bundle: Bundle) -> None:
+    recordings, tokens = trial(utterances, bundle)
+    graphs = Graphs.open(folder / "encoder.onnx", folder / "decoder.onnx", model.config)
+    parity.check_batch(graphs, recordings, tokens)
+    say(f"int8: {len(recordings)} recordings in a batch give the bits that each gives alone")
+    parity.check_several_tokens(graphs, recordings[0], tokens)
+    say(f"int8: {tokens.shape[1]} tokens at once give the bits that they give one by one")
+    chunk = LATENCY_MODES["640ms"]
+    twin = streaming_twin(model)
+    in_chunks, at_once = (eight_bit_encoder(twin, folder, mask) for mask in (None, chunk))
+    parity.check_chunk_tokens(in_chunks, at_once, recordings[0], tokens[0, :1].tolist(), chunk)
+    say(f"int8: in chunks of {chunk} frames the same tokens as under the chunk mask at once")
+
+
+def eight_bit_encoder(model: SpeechModel, folder: Path, mask: int | None) -> Graphs:
+    """Another encoder in 8 bits beside the folder's decoder; mask as in export_encoder."""
+    path = folder / f"twin-{mask}.onnx"
+    export_encoder(model, path, mask)
+    onnx.save(quantise(onnx.load(path)), path)
+    return Graphs.open(path, folder / "decoder.onnx", model.config)
+
+
+def streaming_twin(model: SpeechModel) -> SpeechModel:
+    """The same weights behind a front end that can be called in chunks.
+
+    Whisper's own takes the loudest of the whole window, which a chunk cannot know, so that there is no
+    chunked mode of it to compare; everything behind it is compared through the twin.
+    """
+    twin = SpeechModel(replace(model.config, log_mel="fixed"))
+    twin.load_state_dict(model.state_dict())
+    return twin.eval()
+
+
+def trial(utterances: Sequence[Utterance], bundle: Bundle) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+    """The longest, the shortest and a middling clip, and tokens to feed: the prompt, then what the first clip says."""
+    ranked = sorted(utterances, key=lambda utterance: -utterance.duration_s)
+    chosen = [ranked[0], ranked[-1], ranked[len(ranked) // 2]]
+    steering = bundle.tokens
+    language = list(steering.languages.values())[:1]
+    prompt = [*steering.start, *language, *steering.after_language]
+    text = [token for token in range(1000, 1012) if token < steering.end]  # any ordinary pieces will do
+    return [load(utterance) for utterance in chosen], np.array([[*prompt, *text]])
+
+
+def word_errors(folder: Path, utterances: Sequence[Utterance]) -> float:
+    """WER in per cent of an exported folder, through the recogniser that serves it."""
+    recognizer = Recognizer.load(folder)
+    counts = (score.count(one.text, recognizer.transcribe(load(one)).text) for one in utterances if one.text)
+    wer = score.pool(counts).wer
+    if wer is None:
+        raise InputError("no clip has a text to compare with")
+    return wer
+
+
+def install(folder: Path, to: Path) -> None:
+    """Replace `to` by the finished folder."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in ("encoder.onnx", "decoder.onnx", TOKENIZER, "model.json"):
+        shutil.copyfile(folder / name, to / name)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="asr-export", description="Turn a checkpoint into the folder that is served.")
+    parser.add_argument("--from", dest="checkpoint", required=True, type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR")
+    parser.add_argument(
+        "--clips", type=Path, default=CLIPS, metavar="DIR", help="recordings with a manifest to check on"
+    )
+    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of the weights (%(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        bundle = export(options.checkpoint, options.to, options.clips, options.precision == "int8")
+    except (HeedError, OSError) as error:
+        print(f"asr-export: {error}", file=sys.stderr)
+        return 1
+    size = sum((options.to / name).stat().st_size for name in ("encoder.onnx", "decoder.onnx"))
+    say(f"{options.to}: {bundle.name}, {options.precision}, {size / 1e6:.1f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The shape of a model, and every fact that is fixed when its weights are trained.
+
+The defaults are OpenAI Whisper tiny.en's, so that every Whisper checkpoint is a
+valid starting point and a model trained from scratch differs in its config alone.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from asr.errors import FormatError
+
+SAMPLE_RATE = 16_000
+MEL_HOP = 160  # samples: 10 ms
+MEL_WINDOW = 400  # samples: 25 ms
+FRAME_HOP = 2 * MEL_HOP  # samples an encoder frame stands for: 20 ms, for the second convolution has stride 2
+
+# A frame's centre is FRAME_HOP * index. Through both convolutions and the mel window
+# it hears this far to each side (2 mel hops for the convolutions, half a window).
+RECEPTIVE_HALF = 2 * MEL_HOP + MEL_WINDOW // 2  # 520 samples, 32.5 ms
+LOOK_BACK = RECEPTIVE_HALF  # samples before a chunk's first frame
+LOOK_AHEAD = RECEPTIVE_HALF - FRAME_HOP  # samples after the chunk's own
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One encoder-decoder."""
+
+    vocabulary: int = 51_864
+    mels: int = 80
+    dim: int = 384
+    encoder_layers: int = 4
+    encoder_heads: int = 6
+    decoder_layers: int = 4
+    decoder_heads: int = 6
+    max_frames: int = 1_500  # of a segment: 30 s
+    max_tokens: int = 448  # of a segment, prompt included
+    log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant
+    pad_s: float = 30.0  # silence to pad to before encoding; 0 for weights trained at true length
+    left_context: int = 512  # frames seen before a chunk, a whole number of chunks in every latency mode
+    ctc_alphabet: str | None = None  # characters of the CTC head after blank; None: no head
+    alignment_heads: tuple[tuple[int, int], ...] = ()  # (decoder layer, head) whose mean is the alignment; (): all
+    name: str = "unnamed"
+    languages: tuple[str, ...] = ("en",)
+    licence: str = ""
+    provenance: str = ""
+
+    def __post_init__(self) -> None:
+        for part in ("encoder", "decoder"):
+            heads = getattr(self, f"{part}_heads")
+            if self.dim % heads:
+                raise FormatError(f"dim ({self.dim}) must be a whole multiple of {part}_heads ({heads})")
+        if self.log_mel not in ("whisper", "fixed"):
+            raise FormatError(f"log_mel is {self.log_mel!r}; it can be 'whisper' or 'fixed'")
+        for layer, head in self.alignment_heads:
+            if not (0 <= layer < self.decoder_layers and 0 <= head < self.decoder_heads):
+                raise FormatError(
+                    f"alignment head ({layer}, {head}) is outside the decoder's "
+                    f"{self.decoder_layers} layers of {self.decoder_heads} heads"
+                )
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a config; FormatError names a file that is absent, damaged, or has keys we do not know."""
+        try:
+            values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FormatError(f"cannot read a model config at {path}: {error}") from error
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise FormatError(f"{path} has unknown keys {sorted(unknown)}; known are {sorted(known)}")
+        values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
+        values["languages"] = tuple(values.get("languages", ("en",)))
+        return cls(**values)

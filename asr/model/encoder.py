@@ -1,0 +1,108 @@
+"""The encoder: log-mel, two convolutions, Transformer blocks before normalisation (Radford et al. 2023, section 2.2).
+
+One set of weights reads a segment at once, at once under a chunk mask (training),
+or chunk by chunk with cached keys and values (streaming): all three agree.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from asr.attention import MultiHead, ScaledDot, SelfAttention
+from asr.attention.masks import chunk_mask
+from asr.attention.self_attention import KeyValue
+from asr.model.config import ModelConfig
+from asr.model.front_end import FrontEnd
+
+SLOWEST_WAVE = 10_000.0  # of the sinusoidal positions (Vaswani et al. 2017, section 3.5)
+
+
+# Of each layer the keys and values of the frames before a chunk, the newest last, each
+# (batch, heads, cached, dim / heads). Of a row's cached frames only min(cached, position)
+# exist; the others are ignored whatever they hold. A pair a layer, not one stacked tensor:
+# taking a stack apart would copy it at every call.
+EncoderCache = list[KeyValue]
+
+
+class Encoder(nn.Module):
+    """Samples to features, a frame each 20 ms."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.heads = config.encoder_heads
+        self.left_context = config.left_context
+        self.front_end = FrontEnd(config)
+        self.conv1 = nn.Conv1d(config.mels, config.dim, kernel_size=3)
+        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=2)
+        self.register_buffer("positions", sinusoids(config.max_frames, config.dim))
+        self.blocks = nn.ModuleList(
+            EncoderBlock(config.dim, config.encoder_heads) for _ in range(config.encoder_layers)
+        )
+        self.norm = nn.LayerNorm(config.dim)
+        self.positions: Tensor
+
+    def empty_cache(self, batch: int) -> EncoderCache:
+        """The cache of a segment's first chunk."""
+        empty = self.positions.new_zeros(batch, self.heads, 0, self.positions.shape[1] // self.heads)
+        return [(empty, empty) for _ in self.blocks]
+
+    def forward(
+        self, samples: Tensor, position: Tensor, total: Tensor, cache: EncoderCache, chunk: int | None = None
+    ) -> tuple[Tensor, EncoderCache]:
+        """Encode the next frames of each row's segment.
+
+        samples   (batch, LOOK_BACK + FRAME_HOP * frames + LOOK_AHEAD)
+        position  (batch,) index of the first of these frames in its segment
+        total     (batch,) frames in the whole segment; any larger number while more will come
+        cache     keys and values of up to left_context frames before
+        chunk     None: every frame sees all frames given and cached. A number, with an empty cache: as if called
+                  with so many frames at a time
+        returns   features (batch, frames, dim), of which the first total - position mean something; the new cache
+        """
+        log_mel, exists = self.front_end(samples, position, total)
+        x = functional.gelu(self.conv1(log_mel)) * exists[:, :, 1:-1]  # what does not exist is conv2's padding
+        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        frames, cached = x.shape[1], cache[0][0].shape[2]
+
+        index = position[:, None] + torch.arange(frames, device=x.device)
+        x = x + self.positions[index.clamp(max=self.positions.shape[0] - 1)]
+
+        source = torch.arange(-cached, frames, device=x.device) + position[:, None]
+        mask = ((source >= 0) & (source < total[:, None]))[:, None]
+        if chunk is not None:
+            mask = mask & chunk_mask(frames, chunk, self.left_context, x.device)
+
+        new_cache = []
+        for block, past in zip(self.blocks, cache, strict=True):
+            x, (key, value) = block(x, mask, past)
+            new_cache.append((key[:, :, -self.left_context :], value[:, :, -self.left_context :]))
+        return self.norm(x), new_cache
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention, then two linear layers; each after a normalisation and added to what came in."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = SelfAttention(MultiHead(ScaledDot(), dim, heads))
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, 4 * dim)
+        self.down = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor, mask: Tensor, past: KeyValue) -> tuple[Tensor, KeyValue]:
+        """x (batch, frames, dim), mask (batch, 1 or frames, past + frames), past keys and values; both new."""
+        y = self.attention_norm(x)
+        context, _, past = self.attention(y, y, y, mask, past)
+        x = x + context
+        return x + self.down(functional.gelu(self.up(self.mlp_norm(x)))), past
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Sines, then cosines, of dim / 2 wavelengths from 2 pi to SLOWEST_WAVE * 2 pi: (length, dim)."""
+    half = dim // 2
+    rates = torch.exp(-math.log(SLOWEST_WAVE) / (half - 1) * torch.arange(half))
+    angle = torch.arange(length)[:, None] * rates
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

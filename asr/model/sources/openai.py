@@ -1,0 +1,46 @@
+"""OpenAI's own checkpoints: a .pt file with `dims` and `model_state_dict`."""
+
+import pickle
+from pathlib import Path
+
+import torch
+
+from asr.errors import FormatError
+from asr.model.sources.imported import Imported, rename
+
+OURS = {
+    ".positional_embedding": ".positions",
+    ".token_embedding": ".embedding",
+    ".ln_post.": ".norm.",
+    "decoder.ln.": "decoder.norm.",
+    ".attn_ln.": ".self_norm.",
+    ".attn.": ".self_attention.heads.",
+    ".cross_attn_ln.": ".cross_norm.",
+    ".cross_attn.": ".cross_attention.",
+    ".mlp_ln.": ".mlp_norm.",
+    ".mlp.0.": ".up.",
+    ".mlp.2.": ".down.",
+}
+OURS_IN_ENCODER = {".self_norm.": ".attention_norm.", ".self_attention.": ".attention."}
+
+
+def read_openai(path: Path) -> Imported:
+    """Read a .pt file; nothing in it is executed (weights_only)."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        dims, theirs = checkpoint["dims"], checkpoint["model_state_dict"]
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise FormatError(f"{path} is not an OpenAI Whisper checkpoint: {error}") from error
+    beside = path.parent / "tokenizer.json"
+    return Imported(
+        weights={our_name(name): tensor.float() for name, tensor in theirs.items() if name != "decoder.mask"},
+        tokenizer=beside if beside.exists() else None,
+        encoder_heads=dims["n_audio_head"],
+        decoder_heads=dims["n_text_head"],
+        alignment_heads=(),
+    )
+
+
+def our_name(name: str) -> str:
+    name = rename(name, OURS)
+    return rename(name, OURS_IN_ENCODER) if name.startswith("encoder.") else name

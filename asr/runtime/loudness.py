@@ -1,0 +1,44 @@
+"""Where there is sound: levels, and the pauses at which a recording is cut.
+
+Energy alone, for models that bring nothing better. It tells sound from quiet, not speech from music.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEP = 160  # samples: 10 ms at 16 kHz
+QUIETEST_SPEECH_DB = -65.0  # below full scale; what never gets louder holds no speech that could be recognised
+FLOOR_PERCENTILE, SPEECH_PERCENTILE = 10, 95
+THRESHOLD = 0.35  # of the way from the floor to speech, in dB
+SMALLEST_RANGE_DB = 12.0  # between floor and speech; less is one steady sound, taken as speech where it is loud
+PAUSE_S = 0.3  # the stretch whose mean level marks a pause
+SILENCE_DB = -120.0
+
+
+def levels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Level of each whole 10 ms in dB below full scale: (n,) to (n // STEP,)."""
+    steps = samples[: samples.size // STEP * STEP].reshape(-1, STEP)
+    power = np.einsum("ij,ij->i", steps, steps) / STEP
+    level: NDArray[np.float32] = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
+    return level
+
+
+def loud(level: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Which steps are sound rather than background: (steps,) to the same.
+
+    The threshold lies between the segment's own background and its own loud parts.
+    """
+    if not level.size:
+        return np.zeros(0, bool)
+    floor, speech = np.percentile(level, (FLOOR_PERCENTILE, SPEECH_PERCENTILE))
+    if speech - floor < SMALLEST_RANGE_DB:
+        floor = speech - SMALLEST_RANGE_DB
+    audible: NDArray[np.bool_] = level > max(QUIETEST_SPEECH_DB, floor + THRESHOLD * (speech - floor))
+    return audible
+
+
+def quietest(level: NDArray[np.float32], first: int, last: int) -> int:
+    """The step in first..last around which PAUSE_S is quietest; the later of equals, for longer segments."""
+    width = max(1, round(PAUSE_S * 16_000 / STEP))
+    mean = np.convolve(np.maximum(level, QUIETEST_SPEECH_DB - 20), np.full(width, 1 / width), mode="same")[first:last]
+    return first + int(mean.size - 1 - mean[::-1].argmin())

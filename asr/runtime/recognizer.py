@@ -1,0 +1,114 @@
+"""A loaded model: immutable, shared by all streams on all threads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from asr.errors import FormatError, NotFoundError, OptionError
+from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
+from asr.runtime.result import Result, Transcript
+from asr.runtime.search import Hypothesis, Rules, greedy
+from asr.runtime.sessions import Decoder, Encoder, Source
+from asr.runtime.stream import Stream
+
+TOKENS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
+TOKENS_AT_LEAST = 10
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one call asks for."""
+
+    latency_mode: str = "full"  # one of the bundle's
+    language: str = ""  # "": the model's own, or "auto" where it has several; BCP-47, the region is ignored
+    alignment: bool = False  # results carry their Alignment
+    interim: bool = True  # False: finals alone
+
+
+DEFAULT = Options()
+
+
+class Recognizer:
+    """Speech to text, and where the text looked."""
+
+    def __init__(self, bundle: Bundle, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer):
+        self.bundle = bundle
+        self.encoder = encoder
+        self.decoder = decoder
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1, verify: bool = True) -> Self:
+        """Open an exported folder; FormatError when it is not whole.
+
+        threads  onnxruntime's, for one call
+        verify   check the files' digests
+        """
+        bundle = Bundle.load(folder, verify)
+        encoder, decoder = (folder / name for name in GRAPHS)
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        except Exception as error:  # the library raises bare Exception
+            raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
+        return cls(bundle, Encoder(bundle, encoder, threads), Decoder(bundle, decoder, threads), tokenizer)
+
+    def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT) -> Transcript:
+        """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded."""
+        stream = self.stream(options)
+        updates = [*stream.accept(samples), *stream.finish()]
+        finals = tuple(result for update in updates for result in update.results if result.is_final)
+        return Transcript(finals, samples.size / self.bundle.sample_rate, language_of(finals, stream.language))
+
+    def stream(self, options: Options = DEFAULT) -> Stream:
+        """A live utterance. OptionError for a latency mode, NotFoundError for a language, that the model lacks."""
+        bundle = self.bundle
+        if options.latency_mode not in bundle.latency_modes:
+            raise OptionError(
+                f"model {bundle.name} has no latency mode {options.latency_mode!r}; it has {', '.join(bundle.latency_modes)}"
+            )
+        return Stream(self, self.language(options.language), options)
+
+    def language(self, wanted: str) -> str:
+        """One of the model's languages, or "auto"."""
+        code = wanted.lower().replace("_", "-").split("-")[0]
+        languages = self.bundle.languages
+        if code in languages:
+            return code
+        if code in ("", AUTO):
+            return languages[0] if len(languages) == 1 else AUTO
+        known = ", ".join(languages[:12]) + (" ..." if len(languages) > 12 else "")
+        raise NotFoundError(f"model {self.bundle.name} does not know the language {wanted!r}; it knows {known}")
+
+    def detect_language(self, source: Source) -> str:
+        """The most probable language of encoded speech."""
+        tokens = self.bundle.tokens
+        stepper = self.decoder.over(source)
+        log_probs, _, _ = stepper.step(tokens.start, stepper.start())
+        return max(tokens.languages, key=lambda code: float(log_probs[-1, tokens.languages[code]]))
+
+    def decode(
+        self, source: Source, language: str, forced: Sequence[int] = (), draft: Sequence[int] = ()
+    ) -> Hypothesis:
+        """Search over one segment; forced and draft as in search.greedy."""
+        tokens = self.bundle.tokens
+        spoken = (tokens.languages[language],) if tokens.languages else ()
+        prompt = (*tokens.start, *spoken, *tokens.after_language)
+        longest = TOKENS_AT_LEAST + int(TOKENS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
+        rules = Rules(
+            end=tokens.end,
+            max_tokens=min(longest, self.bundle.max_tokens - len(prompt)),
+            suppress=np.array(tokens.suppress, np.intp),
+            suppress_first=np.array(tokens.suppress_first, np.intp),
+            no_speech=tokens.no_speech,
+        )
+        return greedy(self.decoder.over(source), prompt, rules, forced, draft)
+
+
+def language_of(finals: Sequence[Result], asked: str) -> str:
+    return finals[0].language if finals else ("" if asked == AUTO else asked)

@@ -1,0 +1,86 @@
+"""What recognition returns: plain values that know no wire format.
+
+Times are seconds in stream time: zero is the first sample of the recording or stream.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str  # with its leading space and its punctuation
+    start_s: float
+    end_s: float
+    confidence: float  # mean probability of its tokens, 0 to 1
+    emission_s: float  # end of the audio that made it known
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Where one token looked."""
+
+    token_id: int
+    piece: str  # the token's text; empty where it holds part of a character
+    row_id: int  # counts the tokens of a stream; a later row of the same id replaces a provisional one
+    weights: NDArray[np.float32]  # (frames,) mean over the alignment heads; sums to at most 1
+    entropy: float  # of the weights, in nats
+    provisional: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    frame_hop_s: float
+    start_s: float  # time of frame 0
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A stretch of text with all that is known of it: a final segment, or an interim."""
+
+    text: str  # finals joined as they are give the whole text
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]
+    start_s: float  # where the segment begins
+    end_s: float  # how far this result has listened
+    emission_s: float  # end of the audio that made this result so
+    is_final: bool
+    stability: float  # interims: 1.0 is never revised, below 1 may be; 0 on finals
+    language: str
+    avg_logprob: float  # mean natural-log probability of the tokens
+    no_speech_prob: float  # the model's own probability that nothing was said
+    alignment: Alignment | None  # None unless asked for
+
+
+@dataclass(frozen=True)
+class Cursors:
+    """Where the recogniser is in the stream: received_s >= processed_s >= finalised_s."""
+
+    received_s: float
+    processed_s: float
+    finalised_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One step of a stream: results (at most one final, then at most two interims), or the end of a flush."""
+
+    results: tuple[Result, ...]
+    cursors: Cursors
+    flushed: bool = False  # True: no results, everything before the flush is in finals already given
+
+
+@dataclass(frozen=True, eq=False)
+class Transcript:
+    """A whole recording."""
+
+    segments: tuple[Result, ...]
+    duration_s: float
+    language: str
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments).strip()

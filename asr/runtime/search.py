@@ -1,0 +1,132 @@
+"""Search: from a decoder that scores the next token to a hypothesis. Knows no model, audio or text.
+
+A draft (the previous hypothesis of a growing utterance, say) is verified in one pass of
+the decoder: the longest part of it that greedy search would have said is kept, and search
+goes on from there token by token. The result is greedy's own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOOP_TOKENS = 12  # as many tokens in repetitions of one phrase are a loop...
+LOOP_TIMES = 4  # ...if there are at least so many repetitions
+LONGEST_PHRASE = 32  # tokens in a phrase that can be recognised as looping
+
+S = TypeVar("S")
+
+
+class Stepper(Protocol[S]):
+    """A decoder over one source."""
+
+    @property
+    def several_tokens(self) -> bool:
+        """Whether many tokens at once equal one by one, and can be taken back."""
+
+    def start(self) -> S:
+        """The state before the first token."""
+
+    def step(self, tokens: Sequence[int], state: S) -> tuple[NDArray[np.float32], NDArray[np.float32], S]:
+        """Log-probabilities (n, vocabulary) after each token, attention (heads, n, frames), the new state."""
+
+    def rewind(self, state: S, length: int) -> S:
+        """The state after the first `length` tokens."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What search may say."""
+
+    end: int
+    max_tokens: int  # of text
+    suppress: NDArray[np.intp]
+    suppress_first: NDArray[np.intp]
+    no_speech: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Hypothesis:
+    """What was said, as far as search can tell."""
+
+    tokens: tuple[int, ...]  # the end token not among them
+    log_probs: NDArray[np.float32]  # (tokens,)
+    weights: NDArray[np.float32]  # (heads, tokens + 1, frames): where each was found, the end last
+    no_speech_prob: float
+    complete: bool  # False: stopped by the limit on length or because it looped
+
+    @property
+    def avg_logprob(self) -> float:
+        return float(self.log_probs.mean()) if self.tokens else 0.0
+
+
+def greedy(
+    stepper: Stepper[S], prompt: Sequence[int], rules: Rules, forced: Sequence[int] = (), draft: Sequence[int] = ()
+) -> Hypothesis:
+    """The most probable token at each step, until the end token or a guard.
+
+    prompt  tokens before the text, at least one
+    forced  the text's first tokens, whatever their probability
+    draft   a guess at what follows them; it changes the cost, never the result
+    """
+    forced = forced[: rules.max_tokens]
+    if not stepper.several_tokens:
+        draft = ()
+    guessed = [*forced, *draft][: rules.max_tokens]
+    log_probs, weights, state = stepper.step([*prompt, *guessed], stepper.start())
+    no_speech_prob = 0.0 if rules.no_speech is None else float(np.exp(log_probs[0, rules.no_speech]))
+    log_probs, weights = log_probs[len(prompt) - 1 :], weights[:, len(prompt) - 1 :]
+
+    text: list[int] = []
+    scores: list[float] = []
+    looked: list[NDArray[np.float32]] = []
+    while True:
+        for row in range(len(log_probs)):
+            here = len(text)
+            token = forced[here] if here < len(forced) else best(log_probs[row], rules, first=here == 0)
+            looked.append(weights[:, row])
+            if token == rules.end or here == rules.max_tokens:
+                return found(text, scores, looked, no_speech_prob, complete=token == rules.end)
+            text.append(token)
+            scores.append(float(log_probs[row, token]))
+            if here >= len(guessed) or token != guessed[here]:
+                if here < len(guessed):  # the draft was wrong here: forget it from here on
+                    state = stepper.rewind(state, len(prompt) + here)
+                    guessed = []
+                break
+        if (once := loop_start(text)) is not None and once >= len(forced):
+            return found(text[:once], scores[:once], looked[: once + 1], no_speech_prob, complete=False)
+        log_probs, weights, state = stepper.step([text[-1]], state)
+
+
+def best(log_probs: NDArray[np.float32], rules: Rules, first: bool) -> int:
+    """The most probable token that may be said."""
+    log_probs = log_probs.copy()
+    log_probs[rules.suppress] = -np.inf
+    if first:
+        log_probs[rules.suppress_first] = -np.inf
+    return int(log_probs.argmax())
+
+
+def loop_start(text: Sequence[int]) -> int | None:
+    """If text ends in a loop, where its first repetition ends; else None."""
+    for size in range(1, LONGEST_PHRASE + 1):
+        times = max(LOOP_TIMES, -(-LOOP_TOKENS // size))
+        if len(text) < times * size:
+            continue
+        phrase = text[-size:]
+        if all(text[-(n + 1) * size : len(text) - n * size] == phrase for n in range(times)):
+            return len(text) - (times - 1) * size
+    return None
+
+
+def found(
+    text: Sequence[int],
+    scores: Sequence[float],
+    looked: Sequence[NDArray[np.float32]],
+    no_speech_prob: float,
+    complete: bool,
+) -> Hypothesis:
+    return Hypothesis(tuple(text), np.array(scores, np.float32), np.stack(looked, axis=1), no_speech_prob, complete)

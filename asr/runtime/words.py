@@ -1,0 +1,117 @@
+"""From tokens and their attention to words with times.
+
+The path through the attention is Whisper's (openai/whisper, timing.py): each head's weights
+are normalised over the tokens, smoothed with a median over 7 frames, averaged over the heads;
+then the best monotonic path says at which frame each token begins. Here the path is found
+frame by frame (each frame belongs to the token of the frame before or to the next), which is
+dynamic time warping without two tokens on one frame.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+MEDIAN_FRAMES = 7
+UNFINISHED = "\ufffd"  # how a tokenizer writes part of a character
+WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}  # scripts that put no space between words
+
+
+@dataclass(frozen=True)
+class Span:
+    """A word's text and its tokens: text[first:last]."""
+
+    text: str
+    first: int
+    last: int
+
+
+def spell(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    text: str = tokenizer.decode(list(tokens), skip_special_tokens=True)
+    return text
+
+
+def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[str, ...]:
+    """Each token's own text; empty where it holds part of a character."""
+    return tuple("" if UNFINISHED in (text := spell(tokenizer, [token])) else text for token in tokens)
+
+
+def word_spans(tokenizer: Tokenizer, tokens: Sequence[int], language: str) -> list[Span]:
+    """Group tokens into words: a word begins with a space, or is one character where the script has no spaces.
+
+    Punctuation has no space before it, so it stays with its word. An unfinished character at the end is left out.
+    """
+    words: list[Span] = []
+    for unit in characters(tokenizer, tokens):
+        starts = unit.text.startswith(" ") or language in WITHOUT_SPACES
+        if words and not (starts and any(map(str.isalnum, unit.text))) and not alone(words[-1]):
+            words[-1] = Span(words[-1].text + unit.text, words[-1].first, unit.last)
+        else:
+            words.append(unit)
+    return words
+
+
+def alone(word: Span) -> bool:
+    """Whether nothing has been said in it yet: an opening quotation mark waits for its word."""
+    return not any(map(str.isalnum, word.text)) and word.text.isspace()
+
+
+def characters(tokenizer: Tokenizer, tokens: Sequence[int]) -> Iterator[Span]:
+    """The shortest runs of tokens that are whole characters."""
+    first = 0
+    for last in range(1, len(tokens) + 1):
+        text = spell(tokenizer, tokens[first:last])
+        if UNFINISHED not in text:
+            yield Span(text, first, last)
+            first = last
+
+
+def token_starts(weights: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The frame at which each token begins.
+
+    weights  (heads, tokens, frames), at least as many frames as tokens for a path through all
+    returns  (tokens,) ascending; the first is 0
+    """
+    spread = weights.std(axis=1, keepdims=True)
+    score = ((weights - weights.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-9)).mean(axis=0)
+    return monotonic_path(smooth(score))
+
+
+def smooth(score: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Median over MEDIAN_FRAMES frames, the edges repeated: (tokens, frames) to the same."""
+    half = MEDIAN_FRAMES // 2
+    padded = np.pad(score, ((0, 0), (half, half)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_FRAMES, axis=1)
+    return np.partition(windows, half, axis=-1)[..., half]
+
+
+def monotonic_path(score: NDArray[np.float32]) -> NDArray[np.intp]:
+    """The first frame of each token on the path of greatest sum from the first token to the last.
+
+    total[token, frame] = score[token, frame] + max(total[token, frame - 1], total[token - 1, frame - 1])
+    """
+    tokens, frames = score.shape
+    total = np.full(tokens, -np.inf)
+    total[0] = score[0, 0]
+    moved = np.zeros((frames, tokens), bool)  # whether the path came from the token before
+    for frame in range(1, frames):
+        from_before = np.concatenate(([-np.inf], total[:-1]))
+        moved[frame] = from_before > total
+        total = np.maximum(total, from_before) + score[:, frame]
+    starts = np.zeros(tokens, np.intp)
+    token = min(tokens, frames) - 1  # with fewer frames than tokens the last ones find no frame of their own
+    starts[token:] = frames - 1
+    for frame in range(frames - 1, 0, -1):
+        if moved[frame, token]:
+            starts[token] = frame
+            token -= 1
+    return starts
+
+
+def entropies(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Entropy of each row over the frames, in nats: (tokens, frames) to (tokens,)."""
+    share = weights / np.maximum(weights.sum(axis=-1, keepdims=True), 1e-9)
+    entropy: NDArray[np.float32] = -(share * np.log(np.maximum(share, 1e-12))).sum(axis=-1)
+    return entropy

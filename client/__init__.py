@@ -1,0 +1,42 @@
+"""Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
+
+from client.errors import CallError, ClientError, FileError, MissingPackageError, NoServerError
+from client.results import (
+    FLUSH,
+    Alignment,
+    Cursors,
+    Flush,
+    Level,
+    Model,
+    Options,
+    Row,
+    Segment,
+    Transcript,
+    Update,
+    Word,
+    finals,
+)
+from client.sdk import AsyncClient, Client
+
+__all__ = [
+    "FLUSH",
+    "Alignment",
+    "AsyncClient",
+    "CallError",
+    "Client",
+    "ClientError",
+    "Cursors",
+    "FileError",
+    "Flush",
+    "Level",
+    "MissingPackageError",
+    "Model",
+    "NoServerError",
+    "Options",
+    "Row",
+    "Segment",
+    "Transcript",
+    "Update",
+    "Word",
+    "finals",
+]

@@ -1,0 +1,167 @@
+"""Alignments as data: the attention of each segment, and two files to keep it in.
+
+npz (numpy.load needs no pickle), for segment i counted from 0:
+
+    start_s               (segments,)       time of frame 0
+    frame_hop_s           (segments,)       from one frame to the next
+    weights_i             (tokens, frames)  float32: where each token looked
+    token_ids_i           (tokens,)
+    pieces_i              (tokens,)         texts of the tokens, "" where one holds part of a character
+    words_i               (words,)          texts of the words
+    word_times_i          (words, 2)        start and end
+    word_probabilities_i  (words,)
+
+json:
+
+    {"segments": [{"start", "frame_hop", "frames",
+                   "tokens": [{"id", "piece", "offset", "weights": [...]}],
+                   "words": [{"word", "start", "end", "probability"}]}]}
+
+`weights` there are those of the frames from `offset` on, without the zeros before and behind; a row has `frames`
+of them in all. Times are seconds from the start of the recording. Provisional rows are in neither.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.results import Alignment, Segment, Word
+
+DECIMALS = 4  # of weights in json: they come as multiples of 1/255
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedSegment:
+    """A segment's attention in one matrix, with the words beside it."""
+
+    start_s: float  # time of frame 0
+    frame_hop_s: float
+    token_ids: tuple[int, ...]
+    pieces: tuple[str, ...]
+    weights: NDArray[np.float32]  # (tokens, frames)
+    words: tuple[Word, ...]
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + int(self.weights.shape[1]) * self.frame_hop_s
+
+
+def aligned(segments: Sequence[Segment]) -> list[AlignedSegment]:
+    """Of each segment that came with an alignment, its settled rows in the order of the tokens."""
+    return [_aligned(segment.alignment, segment.words) for segment in segments if segment.alignment is not None]
+
+
+def _aligned(alignment: Alignment, words: tuple[Word, ...]) -> AlignedSegment:
+    last = {row.row_id: row for row in alignment.rows if not row.provisional}
+    rows = tuple(last[row_id] for row_id in sorted(last))
+    return AlignedSegment(
+        start_s=alignment.start_s,
+        frame_hop_s=alignment.frame_hop_s,
+        token_ids=tuple(row.token_id for row in rows),
+        pieces=tuple(row.piece for row in rows),
+        weights=Alignment(alignment.frame_hop_s, alignment.start_s, rows).matrix(),
+        words=words,
+    )
+
+
+def to_npz(segments: Sequence[AlignedSegment]) -> bytes:
+    arrays: dict[str, NDArray[Any]] = {
+        "start_s": np.array([segment.start_s for segment in segments], np.float64),
+        "frame_hop_s": np.array([segment.frame_hop_s for segment in segments], np.float64),
+    }
+    for number, segment in enumerate(segments):
+        words = segment.words
+        arrays |= {
+            f"weights_{number}": segment.weights,
+            f"token_ids_{number}": np.array(segment.token_ids, np.int64),
+            f"pieces_{number}": np.array(segment.pieces, np.str_),
+            f"words_{number}": np.array([word.text for word in words], np.str_),
+            f"word_times_{number}": np.array([(word.start_s, word.end_s) for word in words], np.float64).reshape(-1, 2),
+            f"word_probabilities_{number}": np.array([word.confidence for word in words], np.float64),
+        }
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes our names for its own option
+    return file.getvalue()
+
+
+def from_npz(content: bytes) -> list[AlignedSegment]:
+    with np.load(io.BytesIO(content)) as arrays:
+        return [
+            AlignedSegment(
+                start_s=float(arrays["start_s"][number]),
+                frame_hop_s=float(arrays["frame_hop_s"][number]),
+                token_ids=tuple(arrays[f"token_ids_{number}"].tolist()),
+                pieces=tuple(arrays[f"pieces_{number}"].tolist()),
+                weights=arrays[f"weights_{number}"],
+                words=tuple(
+                    Word(text, start_s, end_s, probability)
+                    for text, (start_s, end_s), probability in zip(
+                        arrays[f"words_{number}"].tolist(),
+                        arrays[f"word_times_{number}"].tolist(),
+                        arrays[f"word_probabilities_{number}"].tolist(),
+                        strict=True,
+                    )
+                ),
+            )
+            for number in range(len(arrays["start_s"]))
+        ]
+
+
+def to_json(segments: Sequence[AlignedSegment]) -> bytes:
+    text = json.dumps({"segments": [_members(segment) for segment in segments]}, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def from_json(content: bytes) -> list[AlignedSegment]:
+    return [
+        AlignedSegment(
+            start_s=members["start"],
+            frame_hop_s=members["frame_hop"],
+            token_ids=tuple(token["id"] for token in members["tokens"]),
+            pieces=tuple(token["piece"] for token in members["tokens"]),
+            weights=_matrix(members["tokens"], members["frames"]),
+            words=tuple(
+                Word(word["word"], word["start"], word["end"], word["probability"]) for word in members["words"]
+            ),
+        )
+        for members in json.loads(content)["segments"]
+    ]
+
+
+def _members(segment: AlignedSegment) -> dict[str, Any]:
+    tokens = zip(segment.token_ids, segment.pieces, segment.weights, strict=True)
+    return {
+        "start": round(segment.start_s, 3),
+        "frame_hop": round(segment.frame_hop_s, 6),
+        "frames": segment.weights.shape[1],
+        "tokens": [{"id": token_id, "piece": piece, **_trimmed(row)} for token_id, piece, row in tokens],
+        "words": [
+            {
+                "word": word.text,
+                "start": round(word.start_s, 3),
+                "end": round(word.end_s, 3),
+                "probability": round(word.confidence, 4),
+            }
+            for word in segment.words
+        ],
+    }
+
+
+def _trimmed(row: NDArray[np.float32]) -> dict[str, Any]:
+    (heard,) = row.nonzero()
+    if not heard.size:
+        return {"offset": 0, "weights": []}
+    stretch = row[heard[0] : heard[-1] + 1]
+    return {"offset": int(heard[0]), "weights": [round(weight, DECIMALS) for weight in stretch.tolist()]}
+
+
+def _matrix(tokens: list[dict[str, Any]], frames: int) -> NDArray[np.float32]:
+    weights = np.zeros((len(tokens), frames), np.float32)
+    for target, token in zip(weights, tokens, strict=True):
+        target[token["offset"] : token["offset"] + len(token["weights"])] = token["weights"]
+    return weights

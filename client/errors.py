@@ -1,0 +1,36 @@
+"""Every error that a user of the client can meet, in one tree.
+
+ClientError
+├── NoServerError        nobody answers at the address, or who answered went away
+├── CallError            the server refused the call: .status and .message
+├── FileError            a recording that cannot be read as audio on this side
+└── MissingPackageError  an optional package that is not installed
+"""
+
+
+class ClientError(Exception):
+    """The root: `except ClientError` catches whatever the client raises on purpose."""
+
+
+class NoServerError(ClientError):
+    """Nobody answers at the address, or who answered went away."""
+
+
+class CallError(ClientError):
+    """The server refused the call. `status` is the name of the gRPC status, such as INVALID_ARGUMENT."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(f"{message} ({status})")
+        self.status = status
+        self.message = message
+
+
+class FileError(ClientError):
+    """A recording that cannot be read as audio on this side."""
+
+
+class MissingPackageError(ClientError):
+    """An optional package that is not installed."""
+
+    def __init__(self, package: str, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'heed[{extra}]'")

@@ -1,0 +1,153 @@
+"""What the client asks for and what it gets: plain values that know no wire format.
+
+Times are seconds in stream time: zero is the first sample of the recording or stream.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Level(Enum):
+    """How much of the attention comes with the text."""
+
+    NONE = "none"
+    PATH = "path"  # the most attended frame of each token
+    TOP_K = "top_k"  # its largest weights
+    MEAN_U8 = "mean_u8"  # all its weights, 8 bits each
+
+
+class Flush:
+    """An item of a stream of packets that means: finalise what was said so far."""
+
+
+FLUSH = Flush()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one call asks for. "" leaves the choice to the server."""
+
+    latency_mode: str = ""  # "full", "1280ms", "640ms" or "320ms"
+    language: str = ""  # BCP-47, or "auto"
+    model: str = ""
+    words: bool = False  # with their times and confidences
+    alignment: Level = Level.NONE
+    top_k: int = 0  # for Level.TOP_K; 0 leaves the choice to the server
+    interim_results: bool = True  # streams only: what is known before it is final
+
+
+SERVERS_CHOICE = Options()
+
+
+@dataclass(frozen=True)
+class Word:
+    text: str  # with its leading space and its punctuation
+    start_s: float
+    end_s: float
+    confidence: float  # 0 to 1
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """Where one token looked. Level.PATH brings `peak_frame` alone."""
+
+    token_id: int
+    piece: str  # the token's text; empty where it holds part of a character
+    row_id: int  # counts the tokens of a stream; a later row of the same id replaces a provisional one
+    peak_frame: int  # the most attended frame
+    frames: NDArray[np.int64]  # (n,) ascending
+    weights: NDArray[np.float32]  # (n,) of these frames
+    entropy: float  # in nats
+    provisional: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The attention of one segment: a row for each token, over frames of `frame_hop_s`."""
+
+    frame_hop_s: float
+    start_s: float  # time of frame 0
+    rows: tuple[Row, ...]
+
+    def matrix(self) -> NDArray[np.float32]:
+        """(tokens, frames) weights of the rows, zero where nothing was sent."""
+        frames = max((int(row.frames[-1]) + 1 for row in self.rows if row.frames.size), default=0)
+        weights = np.zeros((len(self.rows), frames), np.float32)
+        for target, row in zip(weights, self.rows, strict=True):
+            target[row.frames] = row.weights
+        return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """A stretch of text with all that is known of it: final, or an interim of a stream."""
+
+    text: str  # finals joined as they are give the whole text
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]  # empty unless asked for
+    start_s: float
+    end_s: float  # how far this result has listened
+    emission_s: float  # end of the audio that made this result so
+    is_final: bool
+    stability: float  # interims: 1.0 is never revised, below 1 may be; 0 on finals
+    language: str
+    avg_logprob: float  # mean natural-log probability of the tokens
+    no_speech_prob: float  # 0 means not known
+    alignment: Alignment | None  # None unless asked for
+
+
+@dataclass(frozen=True)
+class Cursors:
+    """Where the server is in the stream: received_s >= processed_s >= finalised_s."""
+
+    received_s: float
+    processed_s: float
+    finalised_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """One answer of a stream: at most one final, then at most two interims; or the end of a flush."""
+
+    results: tuple[Segment, ...]
+    cursors: Cursors
+    flushed: bool = False  # True: no results, everything before the flush is in finals already given
+
+
+@dataclass(frozen=True, eq=False)
+class Transcript:
+    """A whole recording."""
+
+    segments: tuple[Segment, ...]
+    duration_s: float
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in self.segments).strip()
+
+    @property
+    def language(self) -> str:
+        """The language of the first segment that knows its own, or ""."""
+        return next((segment.language for segment in self.segments if segment.language), "")
+
+
+def finals(updates: Iterable[Update]) -> tuple[Segment, ...]:
+    """The final segments of a stream, in order."""
+    return tuple(segment for update in updates for segment in update.results if segment.is_final)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a server can recognise, and what was measured of it."""
+
+    name: str
+    languages: tuple[str, ...]
+    sample_rate: int
+    latency_modes: tuple[str, ...]
+    licence: str
+    provenance: str
+    measured_wer: dict[str, float]  # per cent, by the name of the set

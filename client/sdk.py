@@ -1,0 +1,174 @@
+"""The client as a library: one class for threads, one for asyncio.
+
+    with Client("localhost:50051") as client:
+        print(client.recognize_file("talk.wav").text)
+
+Both build the same requests and read the same responses (transport.py); the
+methods here only send and wait.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from client import transport
+from client.results import SERVERS_CHOICE, Flush, Model, Options, Transcript, Update
+
+DEFAULT_TARGET = "localhost:50051"
+
+
+class Client:
+    """A connection to one server. Calls raise NoServerError or CallError.
+
+    `timeout_s` bounds each call; None lets it take as long as it takes.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None) -> None:
+        self.target = target
+        self.timeout_s = timeout_s
+        self._channel = grpc.insecure_channel(target, transport.channel_options(target))
+        self._stub = transport.stub(self._channel)
+
+    def recognize(self, content: bytes, options: Options = SERVERS_CHOICE) -> Transcript:
+        """The transcript of the bytes of a file: WAV, FLAC, Ogg Opus."""
+        request = transport.recognize_request(content, options)
+        with _refusals(self.target):
+            return transport.transcript(self._stub.Recognize(request, timeout=self.timeout_s))
+
+    def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
+        """The transcript of a file, which is sent as it is. OSError where it cannot be read."""
+        return self.recognize(_content(path), options)
+
+    def stream(
+        self, packets: Iterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE
+    ) -> Iterator[Update]:
+        """Send 16-bit little-endian mono samples as they come, yield what is known as it becomes known.
+
+        The packets are taken on another thread, so they may wait for a microphone; what their iterator
+        raises is raised here. Leaving the loop ends the call.
+        """
+        failure = _Failure()
+
+        def requests() -> Iterator[Any]:
+            yield transport.stream_config(sample_rate, options)
+            with failure.kept():
+                for packet in packets:
+                    yield transport.stream_item(packet)
+
+        call = self._stub.StreamingRecognize(requests(), timeout=self.timeout_s)
+        try:
+            with _refusals(self.target):
+                for response in call:
+                    failure.raise_if_any()
+                    yield transport.update(response)
+            failure.raise_if_any()
+        finally:
+            call.cancel()
+
+    def models(self) -> tuple[Model, ...]:
+        """What the server can recognise, its default first."""
+        with _refusals(self.target):
+            return transport.models(self._stub.ListModels(transport.models_request(), timeout=self.timeout_s))
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient:
+    """The same for asyncio, on grpc.aio."""
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None) -> None:
+        self.target = target
+        self.timeout_s = timeout_s
+        self._channel = grpc.aio.insecure_channel(target, transport.channel_options(target))
+        self._stub = transport.stub(self._channel)
+
+    async def recognize(self, content: bytes, options: Options = SERVERS_CHOICE) -> Transcript:
+        request = transport.recognize_request(content, options)
+        with _refusals(self.target):
+            return transport.transcript(await self._stub.Recognize(request, timeout=self.timeout_s))
+
+    async def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
+        return await self.recognize(await asyncio.to_thread(_content, path), options)
+
+    async def stream(
+        self, packets: AsyncIterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE
+    ) -> AsyncIterator[Update]:
+        failure = _Failure()
+
+        async def requests() -> AsyncIterator[Any]:
+            yield transport.stream_config(sample_rate, options)
+            with failure.kept():
+                async for packet in packets:
+                    yield transport.stream_item(packet)
+
+        call = self._stub.StreamingRecognize(requests(), timeout=self.timeout_s)
+        try:
+            with _refusals(self.target):
+                async for response in call:
+                    failure.raise_if_any()
+                    yield transport.update(response)
+            failure.raise_if_any()
+        finally:
+            call.cancel()
+
+    async def models(self) -> tuple[Model, ...]:
+        with _refusals(self.target):
+            return transport.models(await self._stub.ListModels(transport.models_request(), timeout=self.timeout_s))
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _content(path: str | PathLike[str]) -> bytes:
+    transport.check_size(Path(path).stat().st_size)
+    return Path(path).read_bytes()
+
+
+@contextmanager
+def _refusals(target: str) -> Iterator[None]:
+    """Turn gRPC's errors into ours."""
+    try:
+        yield
+    except grpc.RpcError as refusal:
+        raise transport.error(refusal, target) from None
+
+
+class _Failure:
+    """Keeps what a caller's packets raised, which gRPC would only log before it goes on."""
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._error = error
+
+    def raise_if_any(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,186 @@
+"""The wire: requests from plain values, plain values from responses, errors from statuses.
+
+The only file that knows the generated messages. Nothing here waits or sends:
+sdk.py does, once with and once without asyncio.
+"""
+
+from typing import Any
+
+import grpc
+import numpy as np
+
+from asr.v1 import speech_pb2, speech_pb2_grpc
+from client.errors import CallError, ClientError, NoServerError
+from client.results import Alignment, Cursors, Flush, Level, Model, Options, Row, Segment, Transcript, Update, Word
+
+MAX_MESSAGE_BYTES = 64 * 2**20  # the contract's; gRPC itself stops at 4 MiB
+U8_SCALE = 255
+LEVELS = {
+    Level.NONE: speech_pb2.NONE,
+    Level.PATH: speech_pb2.PATH,
+    Level.TOP_K: speech_pb2.TOP_K,
+    Level.MEAN_U8: speech_pb2.MEAN_U8,
+}
+LOOPBACK = ("localhost:", "127.", "[::1]")
+
+stub: Any = speech_pb2_grpc.SpeechRecognitionStub  # (channel) -> a stub; generated code is untyped
+
+
+def channel_options(target: str) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ]
+    if target.startswith(LOOPBACK):
+        options.append(("grpc.enable_http_proxy", 0))  # a proxy cannot reach this machine's own loopback
+    return options
+
+
+def check_size(size: int) -> None:
+    """Refuse early what the server would refuse after megabytes have travelled."""
+    if size > MAX_MESSAGE_BYTES:
+        raise CallError(
+            "RESOURCE_EXHAUSTED",
+            f"a recording sent whole may have {MAX_MESSAGE_BYTES // 2**20} MiB, but this one has "
+            f"{size / 2**20:.1f} MiB: stream it instead",
+        )
+
+
+def _config(options: Options) -> speech_pb2.RecognitionConfig:
+    return speech_pb2.RecognitionConfig(
+        language_code=options.language,
+        model=options.model,
+        latency_mode=options.latency_mode,
+        enable_word_time_offsets=options.words,
+        enable_word_confidence=options.words,
+        alignment=speech_pb2.AlignmentConfig(level=LEVELS[options.alignment], top_k=options.top_k),
+    )
+
+
+def recognize_request(content: bytes, options: Options) -> speech_pb2.RecognizeRequest:
+    """The bytes of a file, which names its own encoding."""
+    check_size(len(content))
+    return speech_pb2.RecognizeRequest(config=_config(options), audio_content=content)
+
+
+def stream_config(sample_rate: int, options: Options) -> speech_pb2.StreamingRecognizeRequest:
+    """The first request of a stream: packets of 16-bit mono samples follow."""
+    config = _config(options)
+    config.encoding = speech_pb2.LINEAR16
+    config.sample_rate_hertz = sample_rate
+    config.audio_channel_count = 1
+    return speech_pb2.StreamingRecognizeRequest(
+        streaming_config=speech_pb2.StreamingRecognitionConfig(config=config, interim_results=options.interim_results)
+    )
+
+
+def stream_item(item: bytes | Flush) -> speech_pb2.StreamingRecognizeRequest:
+    """Any later request of a stream: a packet or a flush."""
+    if isinstance(item, Flush):
+        return speech_pb2.StreamingRecognizeRequest(flush=speech_pb2.Flush())
+    return speech_pb2.StreamingRecognizeRequest(audio_content=item)
+
+
+def models_request() -> speech_pb2.ListModelsRequest:
+    return speech_pb2.ListModelsRequest()
+
+
+def transcript(response: speech_pb2.RecognizeResponse) -> Transcript:
+    return Transcript(
+        segments=tuple(_segment(result) for result in response.results), duration_s=_seconds(response.audio_duration)
+    )
+
+
+def update(response: speech_pb2.StreamingRecognizeResponse) -> Update:
+    return Update(
+        results=tuple(_segment(result) for result in response.results),
+        cursors=Cursors(
+            received_s=_seconds(response.cursors.received),
+            processed_s=_seconds(response.cursors.processed),
+            finalised_s=_seconds(response.cursors.finalised),
+        ),
+        flushed=response.event.type == speech_pb2.FLUSHED,
+    )
+
+
+def models(response: speech_pb2.ListModelsResponse) -> tuple[Model, ...]:
+    """The default first."""
+    return tuple(
+        Model(
+            name=model.name,
+            languages=tuple(model.languages),
+            sample_rate=model.sample_rate_hertz,
+            latency_modes=tuple(model.latency_modes),
+            licence=model.licence,
+            provenance=model.provenance,
+            measured_wer=dict(model.measured_wer),
+        )
+        for model in response.models
+    )
+
+
+def error(refusal: Any, target: str) -> ClientError:
+    """Our error for a grpc.RpcError that ended a call to `target`."""
+    status, message = refusal.code(), refusal.details() or "no reason given"
+    if status == grpc.StatusCode.UNAVAILABLE:
+        return NoServerError(f"no server at {target} ({message})")
+    return CallError(status.name, message)
+
+
+def _segment(result: speech_pb2.SpeechRecognitionResult) -> Segment:
+    best = result.alternatives[0]
+    return Segment(
+        text=best.transcript,
+        tokens=tuple(best.token_ids),
+        words=tuple(_word(word) for word in best.words),
+        start_s=_seconds(result.start_time),
+        end_s=_seconds(result.result_end_time),
+        emission_s=_seconds(result.emission_time),
+        is_final=result.is_final,
+        stability=result.stability,
+        language=result.language_code,
+        avg_logprob=best.avg_logprob,
+        no_speech_prob=best.no_speech_prob,
+        alignment=_alignment(result.alignment) if result.HasField("alignment") else None,
+    )
+
+
+def _word(word: speech_pb2.WordInfo) -> Word:
+    return Word(
+        text=word.word,
+        start_s=_seconds(word.start_time),
+        end_s=_seconds(word.end_time),
+        confidence=word.confidence,
+    )
+
+
+def _alignment(alignment: speech_pb2.Alignment) -> Alignment:
+    return Alignment(
+        frame_hop_s=_seconds(alignment.frame_hop),
+        start_s=_seconds(alignment.start_time),
+        rows=tuple(_row(row) for row in alignment.rows),
+    )
+
+
+def _row(row: speech_pb2.AlignmentRow) -> Row:
+    if row.HasField("mean_u8"):
+        weights = np.frombuffer(row.mean_u8, np.uint8).astype(np.float32) / np.float32(U8_SCALE)
+        frames = row.frame_offset + np.arange(len(weights))
+    else:
+        weights = np.array(row.top_k.weights, np.float32)
+        frames = np.array(row.top_k.frames, np.int64)
+    return Row(
+        token_id=row.token_id,
+        piece=row.piece,
+        row_id=row.row_id,
+        peak_frame=int(frames[weights.argmax()]) if weights.size else row.frame_offset,
+        frames=frames,
+        weights=weights,
+        entropy=row.entropy,
+        provisional=row.provisional,
+    )
+
+
+def _seconds(duration: Any) -> float:
+    """Of a google.protobuf.Duration, which has no types."""
+    return float(duration.seconds + duration.nanos / 1e9)

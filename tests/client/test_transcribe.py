@@ -1,0 +1,335 @@
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from client.alignments import from_json, from_npz
+from client.transcribe import main
+from client.writers import WRITERS
+
+Writes = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory of the command."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    return here
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_of_one_file_goes_to_stdout(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(seconds=3.0)
+    content = path.read_bytes()
+    assert main(["--server", target, str(path)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"64000 {sum(content[:64000])}\n{len(content) - 64000} {sum(content[64000:])}\n"
+    assert err == ""
+    assert written(folder) == []
+
+
+def test_json_of_one_file_goes_to_stdout(target: str, recording: Writes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", target, "--output_format", "json", str(recording(seconds=3.0))]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert whole["language"] == "en"
+    assert [segment["start"] for segment in whole["segments"]] == [0.0, 2.0]
+    assert not any("words" in segment for segment in whole["segments"])
+
+
+def test_words_are_written_when_asked_for(target: str, recording: Writes, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(recording(seconds=3.0))
+    assert main(["--server", target, "--output_format", "json", "--word_timestamps", path]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert [word["end"] for word in whole["segments"][0]["words"]] == [1.0, 2.0]
+
+
+def test_words_that_came_for_the_picture_are_not_written(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--output_format", "json", "--alignment", "--alignment_format", "npz"]
+    assert main(["--server", target, *flags, str(recording())]) == 0
+    assert "words" not in json.loads(capsys.readouterr().out)["segments"][0]
+
+
+def test_several_files_are_written_here(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [recording(name) for name in ("a.wav", "x/A.wav", "b.flac")]
+    assert main(["--server", target, *map(str, paths)]) == 0
+    assert written(folder) == ["A-2.txt", "a.txt", "b.txt"]
+    assert capsys.readouterr().out == ""
+
+
+def test_the_output_folder_is_made(target: str, recording: Writes, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    assert main(["--server", target, "--output_dir", str(out), str(recording("talk.wav"))]) == 0
+    assert written(out) == ["talk.txt"]
+
+
+def test_flags_may_be_hyphenated(target: str, recording: Writes, tmp_path: Path) -> None:
+    out = tmp_path / "my-out"
+    assert main(["--server", target, "--output-format=json", f"--output-dir={out}", str(recording("a-b.wav"))]) == 0
+    assert written(out) == ["a-b.json"]
+
+
+def test_what_follows_two_hyphens_is_a_file(target: str, recording: Writes, folder: Path) -> None:
+    recording("here/--fast-car.wav")
+    assert main(["--server", target, "--output_dir", "out", "--", "--fast-car.wav"]) == 0
+    assert written(folder / "out") == ["--fast-car.txt"]
+
+
+@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+def test_bad_files_are_named_and_the_rest_is_done(
+    target: str, recording: Writes, tmp_path: Path, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    letter, empty, missing = tmp_path / "letter.wav", tmp_path / "empty.wav", tmp_path / "missing.wav"
+    letter.write_text("Dear Sir or Madam")
+    empty.touch()
+    good = recording("good.wav", seconds=1.0)
+    paths = [letter, empty, missing, tmp_path, good]
+    assert main(["--server", target, *mode, *map(str, paths)]) == 1
+    assert written(folder) == ["good.txt"]
+    complaints = capsys.readouterr().err.splitlines()
+    assert len(complaints) == 4
+    for path, complaint in zip(paths, complaints, strict=False):
+        assert complaint.startswith(f"asr-transcribe: {path}: ")
+    assert "the file is empty" in complaints[1]
+    assert complaints[2].endswith("No such file or directory")
+
+
+def test_a_recording_of_no_samples_is_an_empty_transcript(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--server", target, "--stream", "--fast", str(recording(seconds=0.0))]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_file_that_cannot_be_written_is_a_failure(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.txt").mkdir()
+    assert main(["--server", target, str(recording("a.wav")), str(recording("b.wav"))]) == 1
+    assert "a.wav: " in capsys.readouterr().err
+    assert written(folder) == ["a.txt", "b.txt"]
+
+
+def test_a_refused_option_fails_every_file(target: str, recording: Writes, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--server", target, "--model", "unknown", str(recording())]) == 1
+    assert "there is no model of this name (NOT_FOUND)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+def test_no_server_is_its_own_status(
+    nowhere: str, recording: Writes, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--server", nowhere, *mode, str(recording("a.wav")), str(recording("b.wav"))]) == 3
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert nowhere in err
+    assert "asr-server" in err
+    assert written(folder) == []
+
+
+def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) -> None:
+    assert main(["--server", target, "--model", "gone", str(recording())]) == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "FILE"),
+        (["--fast", "a.wav"], "--fast means nothing without --stream"),
+        (["--packet_ms", "20", "a.wav"], "--packet_ms means nothing without --stream"),
+        (["--stream", "--packet_ms", "0", "a.wav"], "from 1 up"),
+        (["--alignment_format", "svg", "a.wav"], "--alignment_format means nothing without --alignment"),
+        (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
+        (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
+        (["--server", "localhost", "a.wav"], "HOST:PORT"),
+        (["--latency", "500", "a.wav"], "--latency"),
+        (["--output_format", "srt", "a.wav"], "--output_format"),
+        (["--alignment", "--alignment_format", "html", "a.wav"], "--alignment_format"),
+        (["--out", "x", "a.wav"], "--out"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_is_wrong_usage(
+    recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").touch()
+    assert main(["--output_dir", "file", str(recording())]) == 2
+    assert "file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("package", "flags"),
+    [("soundfile", ["--stream"]), ("soundfile", ["--alignment"]), ("matplotlib", ["--alignment"])],
+)
+def test_a_missing_package_is_named_before_anything_is_sent(
+    target: str,
+    service: Any,
+    recording: Writes,
+    package: str,
+    flags: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = str(recording())
+    for module in [name for name in sys.modules if name in ("client.recording", "client.picture")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["--server", target, *flags, path]) == 2
+    assert f"needs the package {package}" in capsys.readouterr().err
+    assert not service.configs
+
+
+@pytest.mark.parametrize(("value", "mode"), [("full", "full"), ("1280", "1280ms"), ("640", "640ms"), ("320", "320ms")])
+def test_latency_is_the_servers_latency_mode(
+    target: str, service: Any, recording: Writes, value: str, mode: str
+) -> None:
+    assert main(["--server", target, "--latency", value, str(recording(seconds=0.1))]) == 0
+    assert service.configs[0].latency_mode == mode
+
+
+def test_what_is_not_asked_for_is_the_servers_choice(target: str, service: Any, recording: Writes) -> None:
+    assert main(["--server", target, "--stream", "--fast", str(recording(seconds=0.1))]) == 0
+    (config,) = service.configs
+    assert (config.latency_mode, config.language_code, config.model, config.alignment.level) == ("", "", "", 0)
+    assert not config.enable_word_time_offsets
+    assert service.interim_results == [False]  # nobody watches
+
+
+def test_language_and_model_are_asked_for(target: str, service: Any, recording: Writes) -> None:
+    assert main(["--server", target, "--language", "auto", "--model", "m", str(recording(seconds=0.1))]) == 0
+    assert (service.configs[0].language_code, service.configs[0].model) == ("auto", "m")
+
+
+def test_packets_hold_as_much_audio_as_was_said(target: str, service: Any, recording: Writes) -> None:
+    path = str(recording(seconds=0.25, rate=8000, channels=2))
+    assert main(["--server", target, "--stream", "--fast", "--packet_ms", "40", path]) == 0
+    assert service.packet_bytes == [640] * 6 + [160]
+    assert service.configs[0].sample_rate_hertz == 8000
+
+
+def test_real_time_is_kept_unless_fast(
+    target: str, recording: Writes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slept: list[float] = []
+    now = 100.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr("client.recording.time.sleep", sleep)
+    monkeypatch.setattr("client.recording.time.monotonic", lambda: now)
+    path = str(recording(seconds=1.0))
+    assert main(["--server", target, "--stream", "--fast", path]) == 0
+    assert slept == []
+    assert main(["--server", target, "--stream", path]) == 0
+    assert slept == pytest.approx([0.1] * 10)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(packet_ms=st.integers(1, 4000))
+def test_packets_change_nothing(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str], packet_ms: int
+) -> None:
+    path = str(recording("talk.wav", seconds=3.1, channels=2))
+    flags = ["--server", target, "--stream", "--fast", "--output_format", "json", "--word_timestamps"]
+    assert main([*flags, path]) == 0
+    expected = capsys.readouterr().out
+    assert main([*flags, "--packet_ms", str(packet_ms), path]) == 0
+    assert capsys.readouterr().out == expected
+    assert json.loads(expected)["duration"] == 3.1
+
+
+@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+@pytest.mark.parametrize(("extension", "read"), [("npz", from_npz), ("json", from_json)])
+def test_alignments_are_written_as_data(
+    target: str, recording: Writes, folder: Path, mode: list[str], extension: str, read: Callable[[bytes], Any]
+) -> None:
+    path = str(recording(seconds=4.0))
+    assert main(["--server", target, *mode, "--alignment", "--alignment_format", extension, path]) == 0
+    segments = read((folder / f"talk.alignment.{extension}").read_bytes())
+    assert segments[1].start_s == 2.0
+    assert segments[0].token_ids == (50, 51)  # the provisional row is left out
+    assert segments[0].weights.argmax(axis=1).tolist() == [1, 2]
+    assert [word.end_s for word in segments[0].words] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("extension", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_a_picture_is_made_of_each_segment(
+    target: str, recording: Writes, folder: Path, extension: str, magic: bytes
+) -> None:
+    path = str(recording(seconds=3.0))
+    assert main(["--server", target, "--alignment", "--alignment_format", extension, path]) == 0
+    assert written(folder) == [f"talk.alignment-2.{extension}", f"talk.alignment.{extension}"]
+    for name in written(folder):
+        assert (folder / name).read_bytes().startswith(magic)
+
+
+def test_where_nothing_was_said_there_is_nothing_to_draw(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(recording(seconds=0.0))
+    assert main(["--server", target, "--stream", "--fast", "--alignment", path]) == 0
+    assert written(folder) == []
+    assert "no alignment to draw" in capsys.readouterr().err
+
+
+def test_a_server_of_our_own_serves_and_ends(
+    target: str, recording: Writes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = tmp_path / "ended"
+    script = f"""
+import signal, sys, time
+def end(number, frame):
+    open({str(ended)!r}, "w").close()
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("listening on {target} model echo", flush=True)
+time.sleep(60)
+"""
+    monkeypatch.setattr("client.transcribe.server_command", lambda model_dir: [sys.executable, "-c", script])
+    assert main(["--local", str(recording(seconds=0.5))]) == 0
+    assert ended.exists()
+    out, err = capsys.readouterr()
+    assert out.startswith("16044 ")
+    assert err == ""
+
+
+def test_a_server_of_our_own_that_does_not_start_is_no_server(
+    recording: Writes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = "import sys; sys.exit('the model is damaged')"
+    monkeypatch.setattr("client.transcribe.server_command", lambda model_dir: [sys.executable, "-c", script])
+    assert main(["--local", str(recording())]) == 3
+    assert "the model is damaged" in capsys.readouterr().err
+
+
+def test_stdout_takes_any_character(target: str, recording: Writes, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setitem(WRITERS, "txt", lambda transcript: "你好, hello\n")
+    assert main(["--server", target, str(recording())]) == 0
+    assert stdout.buffer.getvalue() == b"??, hello\n"  # type: ignore[attr-defined]
