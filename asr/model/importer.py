@@ -52,7 +52,8 @@ def read(path: Path) -> Imported:
     if (path / "model.bin").exists():
         return read_ctranslate2(path)
     raise FormatError(
-        f"{path} holds neither model.safetensors (Hugging Face) nor model.bin (CTranslate2), and is no .pt file (OpenAI)"
+        f"{path} holds neither model.safetensors (Hugging Face) nor model.bin (CTranslate2), "
+        "and is no .pt file (OpenAI)"
     )
 
 
@@ -123,7 +124,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
-        f"{options.to}: {model.config.name}, {parameters / 1e6:.1f} M parameters, languages {len(model.config.languages)}"
+        f"{options.to}: {model.config.name}, {parameters / 1e6:.1f} M parameters, "
+        f"{len(model.config.languages)} language(s)"
     )
     return 0
 

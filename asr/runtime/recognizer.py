@@ -70,7 +70,8 @@ class Recognizer:
         bundle = self.bundle
         if options.latency_mode not in bundle.latency_modes:
             raise OptionError(
-                f"model {bundle.name} has no latency mode {options.latency_mode!r}; it has {', '.join(bundle.latency_modes)}"
+                f"model {bundle.name} has no latency mode {options.latency_mode!r}; "
+                f"it has {', '.join(bundle.latency_modes)}"
             )
         return Stream(self, self.language(options.language), options)
 
