@@ -11,7 +11,7 @@ HeedError
 └── ExportError       exported graphs that do not agree with the model they came from
 
 Messages say what was wrong, what was expected, and what to do. The server maps
-classes to gRPC statuses in one place (server/service.py).
+classes to gRPC statuses in one place (server/calls.py).
 """
 
 

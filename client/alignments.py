@@ -23,8 +23,9 @@ of them in all. Times are seconds from the start of the recording. Provisional r
 
 import io
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from client.results import Alignment, Segment, Word
 
 DECIMALS = 4  # of weights in json: they come as multiples of 1/255
+ROUNDING = 1e-6  # of a frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,25 +49,34 @@ class AlignedSegment:
     words: tuple[Word, ...]
 
     @property
-    def end_s(self) -> float:
+    def heard_s(self) -> float:
+        """Time of the end of the last frame."""
         return self.start_s + int(self.weights.shape[1]) * self.frame_hop_s
+
+    @property
+    def end_s(self) -> float:
+        """Where frames and words are over."""
+        return max(self.heard_s, *(word.end_s for word in self.words), self.start_s)
 
 
 def aligned(segments: Sequence[Segment]) -> list[AlignedSegment]:
     """Of each segment that came with an alignment, its settled rows in the order of the tokens."""
-    return [_aligned(segment.alignment, segment.words) for segment in segments if segment.alignment is not None]
+    return [_aligned(segment, segment.alignment) for segment in segments if segment.alignment is not None]
 
 
-def _aligned(alignment: Alignment, words: tuple[Word, ...]) -> AlignedSegment:
+def _aligned(segment: Segment, alignment: Alignment) -> AlignedSegment:
     last = {row.row_id: row for row in alignment.rows if not row.provisional}
     rows = tuple(last[row_id] for row_id in sorted(last))
+    weights = replace(alignment, rows=rows).matrix()
+    listened = math.ceil((segment.end_s - alignment.start_s) / alignment.frame_hop_s - ROUNDING)
+    unheard = max(0, listened - weights.shape[1])  # what no token attended to is not sent
     return AlignedSegment(
         start_s=alignment.start_s,
         frame_hop_s=alignment.frame_hop_s,
         token_ids=tuple(row.token_id for row in rows),
         pieces=tuple(row.piece for row in rows),
-        weights=Alignment(alignment.frame_hop_s, alignment.start_s, rows).matrix(),
-        words=words,
+        weights=np.pad(weights, ((0, 0), (0, unheard))),
+        words=segment.words,
     )
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from client.alignments import aligned
 from client.errors import ClientError
+from client.interruption import interruptible
 from client.local import local_server, server_command
 from client.outputs import write_atomically
 from client.results import Level, Options
 from client.sdk import Client
 from client.writers import png
 
-RECORDING = Path(__file__).parent.parent / "tests" / "data" / "librivox-0880.wav"
+RECORDING = Path(__file__).parent.parent / "tests" / "data" / "librivox-0870.wav"
 REFERENCE = RECORDING.with_suffix(".txt")
 PICTURE = Path("demo", "alignment.png")
 
@@ -34,7 +35,8 @@ def show(server: list[str]) -> None:
     """Print transcript, reference, word error rate and where the picture lies, as they become known."""
     reference = " ".join(REFERENCE.read_text(encoding="utf-8").split())
     with local_server(server) as target, Client(target) as client:
-        transcript = client.recognize_file(RECORDING, Options(words=True, alignment=Level.MEAN_U8))
+        options = Options(words=True, alignment=Level.MEAN_U8)
+        transcript = interruptible(lambda: client.recognize_file(RECORDING, options), cancel=client.close)
     print(f"transcript: {transcript.text}")
     print(f"reference: {reference}")
     print(f"WER: {word_error_rate(reference, transcript.text):.1f} %")

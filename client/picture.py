@@ -23,7 +23,7 @@ from client.recording import Recording
 from client.results import Word
 
 try:
-    from matplotlib import font_manager, rc_context
+    from matplotlib import colormaps, font_manager, rc_context
     from matplotlib.axes import Axes
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.colors import PowerNorm
@@ -39,7 +39,7 @@ POINTS_PER_INCH = 72
 WIDTH_PER_SECOND, MIN_WIDTH, MAX_WIDTH = 0.75, 7.0, 24.0
 ROW_HEIGHT, MIN_ATTENTION_HEIGHT = 0.15, 1.2
 SPECTROGRAM_HEIGHT = 1.5
-MARGIN, GAP, LABEL_GAP, TIME_AXIS_HEIGHT = 0.2, 0.08, 0.06, 0.5
+MARGIN, GAP, LABEL_GAP, HZ_LABELS, TIME_AXIS_HEIGHT = 0.2, 0.08, 0.06, 0.4, 0.5
 COLOR_BAR_GAP, COLOR_BAR_WIDTH, COLOR_BAR_HEIGHT, COLOR_BAR_LABELS = 0.12, 0.09, 1.2, 0.5
 
 FONT = "DejaVu Sans"  # comes with matplotlib
@@ -79,7 +79,7 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
     pieces = [_piece_label(*token) for token in zip(segment.pieces, segment.token_ids, strict=True)]
     words = _place(segment.words, segment.start_s, across / duration_s)
 
-    left = MARGIN + max(map(_width, pieces)) + LABEL_GAP
+    left = MARGIN + max(HZ_LABELS, words.left, max(map(_width, pieces)) + LABEL_GAP)
     right = MARGIN + max(COLOR_BAR_GAP + COLOR_BAR_WIDTH + COLOR_BAR_LABELS, words.right - across)
     top = MARGIN + words.height + LABEL_GAP
     width, height = left + across + right, TIME_AXIS_HEIGHT + down + GAP + SPECTROGRAM_HEIGHT + top
@@ -99,6 +99,7 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
         for time_s in _boundaries(segment.words):
             axes.axvline(time_s, color=LIGHT, linewidth=0.5, alpha=0.22)
         axes.set_xlim(segment.start_s, segment.end_s)
+        axes.set_facecolor(colormaps[COLORS](0.0))  # as silence is
         axes.spines[:].set_visible(False)
     return figure
 
@@ -138,29 +139,31 @@ class _WordLabels:
     texts: tuple[str, ...]
     places_s: tuple[float, ...]
     slanted: bool
-    height: float  # inches above the panel
-    right: float  # inches from the panel's left edge to the end of the last label
+    # Inches:
+    height: float  # above the panel
+    left: float  # from the first label to the panel's left edge
+    right: float  # from there to the end of the last label
 
 
 def _place(words: Sequence[Word], start_s: float, inches_per_second: float) -> _WordLabels:
     """Labels over the middles of the words: flat where all have room, else slanted and moved a little apart."""
     texts = tuple(_drawable(word.text.strip()) for word in words)
-    widths = [_width(text) for text in texts]
-    middles = [((word.start_s + word.end_s) / 2 - start_s) * inches_per_second for word in words]
+    widths = np.array([_width(text) for text in texts])
+    middles = np.array([((word.start_s + word.end_s) / 2 - start_s) * inches_per_second for word in words])
     line = FONT_SIZE * LINE / POINTS_PER_INCH
-    ends = [middle + width / 2 for middle, width in zip(middles, widths, strict=True)]
-    starts = [middle - width / 2 for middle, width in zip(middles, widths, strict=True)]
-    slanted = any(start < end + line / 2 for start, end in zip(starts[1:], ends, strict=False))
+    starts, ends, rise = middles - widths / 2, middles + widths / 2, line
+    slanted = bool((starts[1:] < ends[:-1] + line / 2).any())
     if slanted:
-        middles = spread(middles, line / math.sin(SLANT))
-        ends = [middle + width * math.cos(SLANT) for middle, width in zip(middles, widths, strict=True)]
-    rise = max(widths, default=0.0) * math.sin(SLANT) + line / 2 if slanted else line
+        middles = np.array(spread(middles.tolist(), line / math.sin(SLANT)))
+        starts, ends = middles - line / 2, middles + widths * math.cos(SLANT)
+        rise = widths.max() * math.sin(SLANT) + line / 2
     return _WordLabels(
         texts=texts,
-        places_s=tuple(start_s + middle / inches_per_second for middle in middles),
+        places_s=tuple((start_s + middles / inches_per_second).tolist()),
         slanted=slanted,
         height=rise,
-        right=max(ends, default=0.0),
+        left=-starts.min(initial=0.0),
+        right=ends.max(initial=0.0),
     )
 
 
@@ -215,7 +218,7 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
         segment.weights,
         aspect="auto",
         origin="upper",
-        extent=(segment.start_s, segment.end_s, tokens, 0),
+        extent=(segment.start_s, segment.heard_s, tokens, 0),
         cmap=COLORS,
         norm=PowerNorm(0.5, 0, strongest),  # what is weak but there shall be seen
         interpolation="nearest",

@@ -32,6 +32,7 @@ class Client:
     def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None) -> None:
         self.target = target
         self.timeout_s = timeout_s
+        self.is_closed = False
         self._channel = grpc.insecure_channel(target, transport.channel_options(target))
         self._stub = transport.stub(self._channel)
 
@@ -77,6 +78,8 @@ class Client:
             return transport.models(self._stub.ListModels(transport.models_request(), timeout=self.timeout_s))
 
     def close(self) -> None:
+        """End every call; those under way raise CallError with status CANCELLED. Any thread may close."""
+        self.is_closed = True
         self._channel.close()
 
     def __enter__(self) -> Self:

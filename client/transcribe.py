@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
@@ -15,6 +15,7 @@ from client import live
 from client.alignments import aligned
 from client.arguments import Arguments, parse
 from client.errors import CallError, FileError, MissingPackageError, NoServerError
+from client.interruption import interruptible
 from client.local import local_server, server_command
 from client.outputs import page_suffix, unique_stems, write_atomically
 from client.results import Transcript, finals
@@ -59,27 +60,39 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _run(arguments: Arguments) -> int:
+    with _server(arguments) as target, Client(target) as client:
+        return interruptible(lambda: _transcribe(client, arguments), cancel=client.close)
+
+
+def _transcribe(client: Client, arguments: Arguments) -> int:
+    """Each file in turn; those that fail are named and passed over."""
     stems = unique_stems(arguments.files, arguments.folder, _suffixes(arguments))
     failures = 0
-    with _server(arguments) as target, Client(target) as client:
-        for path, stem in zip(arguments.files, stems, strict=True):
-            try:
-                transcript = _transcript(client, path, arguments)
-                _write_text(transcript, stem, arguments)
-                if arguments.alignment:
-                    _write_alignment(transcript, path, stem, arguments)
-            except BrokenPipeError:
-                raise
-            except (CallError, FileError, OSError) as error:
-                failures += 1
-                _complain(f"{path}: {_reason(error, path)}", SOME_FAILED)
+    for path, stem in zip(arguments.files, stems, strict=True):
+        try:
+            transcript = _transcript(client, path, arguments)
+            _write_text(transcript, stem, arguments)
+            if arguments.alignment:
+                _write_alignment(transcript, path, stem, arguments)
+        except BrokenPipeError:
+            raise
+        except (CallError, FileError, OSError) as error:
+            if client.is_closed:  # interrupted: nobody wants to hear of it
+                break
+            failures += 1
+            _complain(f"{path}: {_reason(error, path)}", SOME_FAILED)
     return SOME_FAILED if failures else DONE
 
 
-def _server(arguments: Arguments) -> AbstractContextManager[str]:
-    if arguments.local:
-        return local_server(server_command(arguments.model_dir))
-    return nullcontext(arguments.server)
+@contextmanager
+def _server(arguments: Arguments) -> Iterator[str]:
+    """The address to ask, for as long as it is asked."""
+    with ExitStack() as running:
+        target = arguments.server
+        if arguments.local:
+            with live.waiting("starting a server"):
+                target = running.enter_context(local_server(server_command(arguments.model_dir)))
+        yield target
 
 
 def _suffixes(arguments: Arguments) -> list[str]:

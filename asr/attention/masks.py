@@ -28,13 +28,15 @@ def chunk_mask(frames: int, chunk: int, left_context: int, device: torch.device 
     return (start - left_context <= source) & (source < start + chunk)
 
 
-def masked_softmax(scores: Tensor, mask: Tensor | None) -> Tensor:
-    """Softmax over sources. A target with nowhere to look gets zeros, not NaN.
+def masked_softmax(scores: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Softmax over sources, and which targets may look anywhere at all: (..., targets, 1), None for all.
 
-    The mask is added while it is small, for it broadcasts: filling the scores would cost
-    two more passes over targets x sources, a quarter of an encoder's time at 30 s.
+    A target with nowhere to look gets an even row, not NaN; whoever uses the weights multiplies by
+    the second result, once, where it costs least. The mask is added while it is small, for it
+    broadcasts: filling the scores would cost two more passes over targets x sources, a quarter of an
+    encoder's time at 30 s.
     """
     if mask is None:
-        return scores.softmax(-1)
+        return scores.softmax(-1), None
     hidden = torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)
-    return (scores + hidden).softmax(-1) * mask.any(-1, keepdim=True)
+    return (scores + hidden).softmax(-1), mask.any(-1, keepdim=True)

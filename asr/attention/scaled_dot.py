@@ -25,8 +25,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     returns  context (..., targets, dim_out), weights (..., targets, sources)
     """
     scores = (query / math.sqrt(query.shape[-1])) @ key.transpose(-2, -1)
-    weights = masked_softmax(scores, mask)
-    return weights @ value, weights
+    weights, somewhere = masked_softmax(scores, mask)
+    if somewhere is None:
+        return weights @ value, weights
+    return (weights @ value) * somewhere, weights * somewhere  # zeros where there is nowhere to look
 
 
 class ScaledDot(Mechanism):

@@ -139,7 +139,7 @@ def sniff(content: bytes) -> str:
     """The name of what the bytes begin like; AudioError where it is nothing that we read."""
     if not content:
         raise AudioError("the file is empty")
-    if content[:4] in (b"RIFF", b"RIFX", b"RF64") and content[8:12] == b"WAVE":
+    if is_wav(content):
         return "WAV"
     if content.startswith(b"fLaC"):
         return "FLAC"
@@ -151,6 +151,10 @@ def sniff(content: bytes) -> str:
         f"these bytes are no audio file that this version reads ({READS}); "
         "raw samples need their encoding and sample rate in the config"
     )
+
+
+def is_wav(content: bytes) -> bool:
+    return content[:4] in (b"RIFF", b"RIFX", b"RF64") and content[8:12] == b"WAVE"
 
 
 def stranger(content: bytes) -> str | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from asr.errors import ExportError
 from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, ModelConfig
 from asr.model.model import SpeechModel
-from asr.runtime.sessions import LEAST_FRAMES, open_session
+from asr.runtime.sessions import open_session
 
 FP32_TOLERANCE = 1e-4  # of log-probabilities
 
@@ -39,7 +39,7 @@ class Graphs:
     def encode(self, recordings: Sequence[Samples]) -> Arrays:
         """All at once, in one batch padded to the longest."""
         totals = [frames_of(recording) for recording in recordings]
-        window = batch_window(recordings, max(*totals, LEAST_FRAMES))
+        window = batch_window(recordings, max(totals))
         return self.encode_window(window, [0] * len(totals), totals, self.no_cache(len(totals)))
 
     def encode_window(self, window: Samples, position: list[int], total: list[int], cache: Arrays) -> Arrays:

@@ -11,7 +11,7 @@ with signed 8-bit weights and a scale for each output channel. Integer sums do n
 on their order, so a row's result is the same bits whatever else is in the tensor.
 
 The embedding and the output layer are one matrix and share one 8-bit initialiser.
-Convolutions stay fp32: they are small, and see the raw features.
+The front end and the convolutions stay fp32: they are small, and see the raw samples.
 
 Limit: x86 processors without VNNI (before Ice Lake, before Zen 4) add products of
 neighbouring pairs in 16 bits and saturate; large activations then lose accuracy.
@@ -28,6 +28,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 LEVELS = 127  # each side of zero
 ZERO_POINT = 128
 SMALLEST_SCALE = 1e-12  # of a row of zeros
+SCOPES = "pkg.torch.onnx.name_scopes"  # where torch's exporter writes which module a node comes from
+KEPT = ("front_end", "conv1", "conv2")  # modules that stay fp32
 
 
 def quantise_rows(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -90,7 +92,10 @@ class _Quantiser:
         return [node.input[1] for node in self.graph.node if node.op_type == "MatMul" and self._weight_of(node)]
 
     def _weight_of(self, node: NodeProto) -> str | None:
-        """The float matrix that a MatMul multiplies by, if it is a constant."""
+        """The float matrix that a MatMul multiplies by, if it is a constant and not to be kept."""
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
+        if any(module in scopes for module in KEPT):
+            return None
         name = self.transposed.get(node.input[1], node.input[1])
         tensor = self.constants.get(name)
         return name if tensor is not None and len(tensor.dims) == 2 else None

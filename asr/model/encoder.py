@@ -34,8 +34,8 @@ class Encoder(nn.Module):
         self.heads = config.encoder_heads
         self.left_context = config.left_context
         self.front_end = FrontEnd(config)
-        self.conv1 = nn.Conv1d(config.mels, config.dim, kernel_size=3)
-        self.conv2 = nn.Conv1d(config.dim, config.dim, kernel_size=3, stride=2)
+        self.conv1 = Convolution(config.mels, config.dim, kernel_size=3)
+        self.conv2 = Convolution(config.dim, config.dim, kernel_size=3, stride=2)
         self.register_buffer("positions", sinusoids(config.max_frames, config.dim))
         self.blocks = nn.ModuleList(
             EncoderBlock(config.dim, config.encoder_heads) for _ in range(config.encoder_layers)
@@ -62,8 +62,8 @@ class Encoder(nn.Module):
         returns   features (batch, frames, dim), of which the first total - position mean something; the new cache
         """
         log_mel, exists = self.front_end(samples, position, total)
-        x = functional.gelu(self.conv1(log_mel)) * exists[:, :, 1:-1]  # what does not exist is conv2's padding
-        x = functional.gelu(self.conv2(x)).transpose(1, 2)
+        x = functional.gelu(self.conv1(log_mel)) * exists[:, 1:-1]  # what does not exist is conv2's padding
+        x = functional.gelu(self.conv2(x))
         frames, cached = x.shape[1], cache[0][0].shape[2]
 
         index = position[:, None] + torch.arange(frames, device=x.device)
@@ -79,6 +79,22 @@ class Encoder(nn.Module):
             x, (key, value) = block(x, mask, past)
             new_cache.append((key[:, :, -self.left_context :], value[:, :, -self.left_context :]))
         return self.norm(x), new_cache
+
+
+class Convolution(nn.Conv1d):
+    """A convolution over time as one matrix product, (batch, time, in) to (batch, shorter time, out).
+
+    onnxruntime's own convolution sums in another order for short inputs than for long ones; a matrix
+    product sums each frame alike, so that a chunk gives the very bits that the whole recording gives.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        taps, stride = self.kernel_size[0], self.stride[0]
+        last = x.shape[1] - taps + 1
+        windows = torch.cat([x[:, tap : last + tap : stride] for tap in range(taps)], dim=-1)
+        matrix = self.weight.permute(2, 1, 0).reshape(-1, self.out_channels)
+        assert self.bias is not None
+        return windows @ matrix + self.bias
 
 
 class EncoderBlock(nn.Module):

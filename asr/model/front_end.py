@@ -2,7 +2,9 @@
 
 Whisper's features (Radford et al. 2023, section 2.2): 25 ms Hann windows every 10 ms,
 80 Slaney mel bands from 0 to 8 kHz, log10, limited to 8 below the maximum, (x + 4) / 4.
-The Fourier transform is a convolution with sines and cosines: one operator, alike in torch and ONNX.
+The Fourier transform is a product with sines and cosines: one operator, alike in torch and ONNX.
+It is done in float64: beside loud bands the quiet ones are small differences of large sums, and the
+logarithm would show what float32 loses there.
 """
 
 import math
@@ -28,7 +30,7 @@ class FrontEnd(nn.Module):
         self.log_mel = config.log_mel
         mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_WINDOW, n_mels=config.mels)
         self.register_buffer("fourier", fourier_basis(), persistent=False)
-        self.register_buffer("mel", torch.from_numpy(mel), persistent=False)
+        self.register_buffer("mel", torch.from_numpy(mel).T.contiguous(), persistent=False)
         self.fourier: Tensor
         self.mel: Tensor
 
@@ -38,17 +40,16 @@ class FrontEnd(nn.Module):
         samples   (batch, LOOK_BACK + FRAME_HOP * frames + LOOK_AHEAD), in [-1, 1)
         position  (batch,) index of the first encoder frame in its segment
         total     (batch,) encoder frames in the whole segment; any larger number while more will come
-        returns   log-mel (batch, mels, 2 * frames + 3), and (batch, 1, 2 * frames + 3) True where
+        returns   log-mel (batch, 2 * frames + 3, mels), and (batch, 2 * frames + 3, 1) True where
                   the segment has such a mel frame (the others are zero: the convolutions' padding)
         """
-        samples = mirror_start(samples, position)
-        spectrum = functional.conv1d(samples[:, None], self.fourier, stride=MEL_HOP)
-        real, imaginary = spectrum.chunk(2, dim=1)
-        power = self.mel @ (real**2 + imaginary**2)
+        spectrum = hop_windows(mirror_start(samples, position)).double() @ self.fourier
+        real, imaginary = spectrum.chunk(2, dim=-1)
+        power = (real**2 + imaginary**2).float() @ self.mel
         log_power = power.clamp(min=POWER_FLOOR).log10()
 
-        index = 2 * position[:, None] - 2 + torch.arange(log_power.shape[-1], device=samples.device)
-        exists = ((index >= 0) & (index < 2 * total[:, None]))[:, None]
+        index = 2 * position[:, None] - 2 + torch.arange(log_power.shape[1], device=samples.device)
+        exists = ((index >= 0) & (index < 2 * total[:, None]))[:, :, None]
         if self.log_mel == "whisper":
             unheard = math.log10(POWER_FLOOR)
             maximum = log_power.masked_fill(~exists, unheard).amax(dim=(1, 2), keepdim=True)
@@ -59,11 +60,21 @@ class FrontEnd(nn.Module):
 
 
 def fourier_basis() -> Tensor:
-    """Hann-windowed cosines, then sines, of the MEL_WINDOW // 2 + 1 frequencies: (2 * frequencies, 1, MEL_WINDOW)."""
-    time = torch.arange(MEL_WINDOW, dtype=torch.float64)
-    angle = 2 * math.pi * torch.arange(MEL_WINDOW // 2 + 1, dtype=torch.float64)[:, None] * time / MEL_WINDOW
-    hann = torch.hann_window(MEL_WINDOW, dtype=torch.float64)
-    return (torch.cat([angle.cos(), angle.sin()]) * hann)[:, None].float()
+    """Hann-windowed cosines, then sines, of the MEL_WINDOW // 2 + 1 frequencies: (MEL_WINDOW, 2 * frequencies)."""
+    time = torch.arange(MEL_WINDOW, dtype=torch.float64)[:, None]
+    angle = 2 * math.pi * torch.arange(MEL_WINDOW // 2 + 1, dtype=torch.float64) * time / MEL_WINDOW
+    hann = torch.hann_window(MEL_WINDOW, dtype=torch.float64)[:, None]
+    return torch.cat([angle.cos(), angle.sin()], dim=1) * hann
+
+
+def hop_windows(samples: Tensor) -> Tensor:
+    """Overlapping windows: (batch, n) to (batch, (n - MEL_WINDOW) // MEL_HOP + 1, MEL_WINDOW).
+
+    n must be a whole number of hops and half a hop, as windows of two and a half hops leave it.
+    """
+    hops = samples[:, : -(MEL_HOP // 2)].unflatten(1, (-1, MEL_HOP))
+    halves = samples[:, MEL_HOP * 2 :].unflatten(1, (-1, MEL_HOP // 2))[:, ::2]
+    return torch.cat([hops[:, :-1], hops[:, 1:], halves], dim=-1)
 
 
 def mirror_start(samples: Tensor, position: Tensor) -> Tensor:

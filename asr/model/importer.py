@@ -38,7 +38,10 @@ def import_whisper(source: str, tokenizer: Path | None = None, name: str = "") -
     tokenizer = tokenizer or imported.tokenizer or shipped_tokenizer(imported)
     name = name or (source if source in NAMES + NAMES_OF_ENGLISH else path.stem if path.is_file() else path.name)
     config = imported.config(
-        name, whisper_languages(Tokenizer.from_file(str(tokenizer))), f"imported from {name}", LICENCE
+        name,
+        whisper_languages(Tokenizer.from_file(str(tokenizer))),
+        f"OpenAI Whisper {name}, imported from {imported.format} weights",
+        LICENCE,
     )
     return build(config, imported), tokenizer
 

@@ -13,6 +13,7 @@ THRESHOLD = 0.35  # of the way from the floor to speech, in dB
 SMALLEST_RANGE_DB = 12.0  # between floor and speech; less is one steady sound, taken as speech where it is loud
 PAUSE_S = 0.3  # the stretch whose mean level marks a pause
 SILENCE_DB = -120.0
+DIGITAL_SILENCE_DB = -100.0  # below it nothing was recorded: padding, which says nothing of the background
 
 
 def levels(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -28,9 +29,10 @@ def loud(level: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     The threshold lies between the segment's own background and its own loud parts.
     """
-    if not level.size:
-        return np.zeros(0, bool)
-    floor, speech = np.percentile(level, (FLOOR_PERCENTILE, SPEECH_PERCENTILE))
+    recorded = level[level > DIGITAL_SILENCE_DB]
+    if not recorded.size:
+        return np.zeros(level.size, bool)
+    floor, speech = np.percentile(recorded, (FLOOR_PERCENTILE, SPEECH_PERCENTILE))
     if speech - floor < SMALLEST_RANGE_DB:
         floor = speech - SMALLEST_RANGE_DB
     audible: NDArray[np.bool_] = level > max(QUIETEST_SPEECH_DB, floor + THRESHOLD * (speech - floor))

@@ -15,7 +15,9 @@ from asr.runtime.search import Hypothesis
 if TYPE_CHECKING:
     from asr.runtime.recognizer import Recognizer
 
-NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.6, -1.0  # both passed: nothing was said (openai/whisper's thresholds)
+# Nobody speaks where both are passed. openai-whisper has 0.6 and -1.0 with timestamps; without them short
+# true words score lower, and these two kept more of them and let less noise through.
+NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.4, -1.5
 
 
 @dataclass(frozen=True, eq=False)

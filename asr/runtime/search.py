@@ -54,12 +54,14 @@ class Hypothesis:
     tokens: tuple[int, ...]  # the end token not among them
     log_probs: NDArray[np.float32]  # (tokens,)
     weights: NDArray[np.float32]  # (heads, tokens + 1, frames): where each was found, the end last
+    end_log_prob: float  # of the end where search stopped; 0 where a guard stopped it
     no_speech_prob: float
     complete: bool  # False: stopped by the limit on length or because it looped
 
     @property
     def avg_logprob(self) -> float:
-        return float(self.log_probs.mean()) if self.tokens else 0.0
+        """Mean over the tokens and the end, as openai/whisper counts it."""
+        return (float(self.log_probs.sum()) + self.end_log_prob) / (len(self.tokens) + 1)
 
 
 def greedy(
@@ -88,7 +90,8 @@ def greedy(
             token = forced[here] if here < len(forced) else best(log_probs[row], rules, first=here == 0)
             looked.append(weights[:, row])
             if token == rules.end or here == rules.max_tokens:
-                return found(text, scores, looked, no_speech_prob, complete=token == rules.end)
+                end = float(log_probs[row, token]) if token == rules.end else 0.0
+                return found(text, scores, looked, no_speech_prob, end, complete=token == rules.end)
             text.append(token)
             scores.append(float(log_probs[row, token]))
             if here >= len(guessed) or token != guessed[here]:
@@ -97,7 +100,7 @@ def greedy(
                     guessed = []
                 break
         if (once := loop_start(text)) is not None and once >= len(forced):
-            return found(text[:once], scores[:once], looked[: once + 1], no_speech_prob, complete=False)
+            return found(text[:once], scores[:once], looked[: once + 1], no_speech_prob, 0.0, complete=False)
         log_probs, weights, state = stepper.step([text[-1]], state)
 
 
@@ -127,6 +130,9 @@ def found(
     scores: Sequence[float],
     looked: Sequence[NDArray[np.float32]],
     no_speech_prob: float,
+    end_log_prob: float,
     complete: bool,
 ) -> Hypothesis:
-    return Hypothesis(tuple(text), np.array(scores, np.float32), np.stack(looked, axis=1), no_speech_prob, complete)
+    return Hypothesis(
+        tuple(text), np.array(scores, np.float32), np.stack(looked, axis=1), end_log_prob, no_speech_prob, complete
+    )

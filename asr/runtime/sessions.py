@@ -13,10 +13,6 @@ from asr.runtime.bundle import BATCH, FRAMES, Bundle, State
 
 Arrays = dict[str, NDArray[np.generic]]
 
-# A window holds at least so many frames: with fewer, onnxruntime's convolutions sum in another
-# order, and a short segment alone would differ in its last bits from the same in a batch.
-LEAST_FRAMES = 66
-
 
 @dataclass(frozen=True, eq=False)
 class Source:
@@ -63,8 +59,7 @@ class Encoder:
         bundle = self.bundle
         heard = max(1, -(-samples.size // bundle.frame_hop))
         frames = max(heard, round(bundle.pad_s / bundle.frame_hop_s))
-        room = bundle.look_back + max(frames, LEAST_FRAMES) * bundle.frame_hop + bundle.look_ahead
-        window = np.zeros((1, room), np.float32)
+        window = np.zeros((1, bundle.look_back + frames * bundle.frame_hop + bundle.look_ahead), np.float32)
         window[0, bundle.look_back : bundle.look_back + samples.size] = samples
         empty = np.zeros((1, bundle.encoder_heads, 0, bundle.dim // bundle.encoder_heads), np.float32)
         feed = {

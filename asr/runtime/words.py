@@ -102,7 +102,7 @@ def monotonic_path(score: NDArray[np.float32]) -> NDArray[np.intp]:
         total = np.maximum(total, from_before) + score[:, frame]
     starts = np.zeros(tokens, np.intp)
     token = min(tokens, frames) - 1  # with fewer frames than tokens the last ones find no frame of their own
-    starts[token:] = frames - 1
+    starts[token + 1 :] = frames - 1
     for frame in range(frames - 1, 0, -1):
         if moved[frame, token]:
             starts[token] = frame

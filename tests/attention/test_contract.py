@@ -105,7 +105,9 @@ def test_masked_softmax_is_softmax_over_what_is_left():
     mask = torch.tensor([True, True, False, True])
     expected = torch.zeros(3, 4)
     expected[:, mask] = scores[:, mask].softmax(-1)
-    torch.testing.assert_close(masked_softmax(scores, mask.expand(3, 4)), expected)
+    weights, somewhere = masked_softmax(scores, mask.expand(3, 4))
+    torch.testing.assert_close(weights, expected)
+    assert somewhere.all()
 
 
 def test_chunk_mask_is_the_rule_of_the_design():

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -41,6 +41,7 @@ def assert_equal(got: AlignedSegment, expected: AlignedSegment) -> None:
 
 
 @pytest.mark.parametrize(("write", "read"), [(to_npz, from_npz), (to_json, from_json)])
+@settings(max_examples=40, deadline=None)
 @given(written=st.lists(segments(), max_size=3))
 def test_what_is_written_is_read_again(
     write: Callable[[list[AlignedSegment]], bytes],
@@ -111,3 +112,9 @@ def test_only_settled_rows_are_taken_the_last_of_each_in_order() -> None:
     (got,) = aligned([segment(Alignment(0.02, 0.0, rows)), segment(None)])
     assert got.token_ids == (20, 30, 40)
     assert got.weights.argmax(axis=1).tolist() == [2, 3, 4]
+
+
+def test_frames_that_nobody_attended_to_are_there() -> None:
+    (got,) = aligned([segment(Alignment(0.02, 0.0, (row(2, 20),)))])
+    assert got.weights.shape == (1, 50)
+    assert got.weights[0, 2] == 1

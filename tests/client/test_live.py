@@ -45,7 +45,6 @@ def test_a_stream_is_seen_growing_and_leaves_only_its_result(
     (result,) = capsys.readouterr().out.splitlines()
     assert result.startswith("32000 ")
     assert "32000 " in terminal.getvalue()
-    assert "\x1b[2m" in terminal.getvalue()  # dim: provisional
     assert terminal.getvalue().endswith("\x1b[2K")  # wiped
 
 

@@ -2,7 +2,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.outputs import page_suffix, unique_stems, write_atomically
@@ -21,6 +21,7 @@ def stems(*inputs: str, suffixes: list[str] = SUFFIXES) -> list[str]:
     return unique_stems([Path(path) for path in inputs], FOLDER, suffixes)
 
 
+@settings(deadline=None)
 @given(st.lists(paths, max_size=12), st.sampled_from([SUFFIXES, [".txt"], [".txt", ".alignment.png"]]))
 def test_no_output_overwrites_another_on_any_file_system(inputs: list[Path], suffixes: list[str]) -> None:
     given_stems = unique_stems(inputs, FOLDER, suffixes)
@@ -28,6 +29,7 @@ def test_no_output_overwrites_another_on_any_file_system(inputs: list[Path], suf
     assert len(set(outputs)) == len(outputs) == len(inputs) * len(suffixes)
 
 
+@settings(deadline=None)
 @given(st.lists(paths, max_size=12))
 def test_a_stem_is_kept_by_its_first_bearer(inputs: list[Path]) -> None:
     seen: set[str] = set()

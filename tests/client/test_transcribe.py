@@ -171,6 +171,14 @@ def test_wrong_usage_says_what_is_wrong(flags: list[str], said: str, capsys: pyt
     assert said in capsys.readouterr().err
 
 
+def test_help_names_every_status_and_place(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for said in ("STEM.alignment.EXT", "exit status", "3 no server"):
+        assert said in text
+
+
 def test_an_output_folder_that_cannot_be_is_wrong_usage(
     recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,7 +257,7 @@ def test_real_time_is_kept_unless_fast(
     assert slept == pytest.approx([0.1] * 10)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(packet_ms=st.integers(1, 4000))
 def test_packets_change_nothing(
     target: str, recording: Writes, capsys: pytest.CaptureFixture[str], packet_ms: int
@@ -281,7 +289,7 @@ def test_alignments_are_written_as_data(
 def test_a_picture_is_made_of_each_segment(
     target: str, recording: Writes, folder: Path, extension: str, magic: bytes
 ) -> None:
-    path = str(recording(seconds=3.0))
+    path = str(recording(seconds=2.5))
     assert main(["--server", target, "--alignment", "--alignment_format", extension, path]) == 0
     assert written(folder) == [f"talk.alignment-2.{extension}", f"talk.alignment.{extension}"]
     for name in written(folder):

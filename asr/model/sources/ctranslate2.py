@@ -59,6 +59,7 @@ def read_ctranslate2(folder: Path) -> Imported:
             weights.update(split_fused(our_name(name), values))
     tokenizer = folder / "tokenizer.json"
     return Imported(
+        format="CTranslate2",
         weights=weights,
         tokenizer=tokenizer if tokenizer.exists() else None,
         encoder_heads=encoder_heads,

@@ -40,6 +40,7 @@ def read_huggingface(folder: Path) -> Imported:
         raise FormatError(f"{folder} is not a Hugging Face Whisper folder: {error}") from error
     tokenizer = folder / "tokenizer.json"
     return Imported(
+        format="Hugging Face",
         weights={our_name(name): tensor.float() for name, tensor in theirs.items() if name != "proj_out.weight"},
         tokenizer=tokenizer if tokenizer.exists() else None,
         encoder_heads=encoder_heads,

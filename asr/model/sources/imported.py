@@ -16,6 +16,7 @@ Heads = tuple[tuple[int, int], ...]
 class Imported:
     """Weights under our names, with what else their files said."""
 
+    format: str  # whose
     weights: dict[str, Tensor]
     tokenizer: Path | None  # a tokenizer.json beside the weights
     encoder_heads: int

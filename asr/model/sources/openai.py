@@ -33,6 +33,7 @@ def read_openai(path: Path) -> Imported:
         raise FormatError(f"{path} is not an OpenAI Whisper checkpoint: {error}") from error
     beside = path.parent / "tokenizer.json"
     return Imported(
+        format="OpenAI",
         weights={our_name(name): tensor.float() for name, tensor in theirs.items() if name != "decoder.mask"},
         tokenizer=beside if beside.exists() else None,
         encoder_heads=dims["n_audio_head"],

@@ -1,0 +1,1 @@
+"""The gRPC server: settings, calls, and the way between wire types and asr.runtime. Run it as `asr-server`."""

@@ -1,0 +1,205 @@
+"""Wire messages to plain values and back. Pure functions: nothing here waits, sends or recognises."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from asr.errors import NotSupportedError, OptionError
+from asr.runtime.bundle import Bundle
+from asr.runtime.recognizer import Options
+from asr.runtime.result import Alignment, Cursors, Result, Row, Update, Word
+from asr.v1 import speech_pb2
+from server.audio import Declared
+
+RECOGNIZE_MODE, STREAMING_MODE = "full", "640ms"  # the latency modes of those who name none
+DEFAULT_TOP_K, MAX_TOP_K = 8, 64
+NANOS = 1_000_000_000
+U8_SCALE = 255
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a config asks for, checked as far as that needs no model."""
+
+    model: str  # "": the server's default
+    options: Options
+    audio: Declared
+    word_times: bool
+    word_confidence: bool
+    level: int  # of AlignmentLevel
+    top_k: int
+
+
+def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool = False) -> Asked:
+    """OptionError for what makes no sense, NotSupportedError for what this version lacks."""
+    refuse_unsupported(config)
+    if config.max_alternatives < 0:
+        raise OptionError(f"max_alternatives is 0 or more, but this is {config.max_alternatives}")
+    return Asked(
+        model=config.model,
+        options=Options(
+            latency_mode=config.latency_mode or default_mode,
+            language=config.language_code.lower(),
+            alignment=config.alignment.level != speech_pb2.NONE,
+            interim=interim,
+        ),
+        audio=declared(config),
+        word_times=config.enable_word_time_offsets,
+        word_confidence=config.enable_word_confidence,
+        level=config.alignment.level,
+        top_k=top_k(config.alignment),
+    )
+
+
+def asked_of_stream(first: speech_pb2.StreamingRecognizeRequest | None) -> Asked:
+    """What the first request of a stream asks for."""
+    if first is None:
+        raise OptionError("the stream ended before its streaming_config, which comes first")
+    kind = first.WhichOneof("streaming_request")
+    if kind != "streaming_config":
+        raise OptionError(f"the first request of a stream is its streaming_config, but this is {kind or 'empty'}")
+    return asked(first.streaming_config.config, STREAMING_MODE, first.streaming_config.interim_results)
+
+
+def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
+    wanted = {
+        "enable_separate_recognition_per_channel": config.enable_separate_recognition_per_channel,
+        "speech_contexts": len(config.speech_contexts) > 0,
+        "rescore_finals": config.rescore_finals,
+        "alignment level FULL": config.alignment.level == speech_pb2.FULL,
+    }
+    if names := [name for name, is_wanted in wanted.items() if is_wanted]:
+        raise NotSupportedError(f"this version does not support {', '.join(names)}: leave it out")
+
+
+def declared(config: speech_pb2.RecognitionConfig) -> Declared:
+    if config.encoding not in speech_pb2.AudioEncoding.values():
+        raise OptionError(f"encoding {config.encoding} is none of {', '.join(speech_pb2.AudioEncoding.keys())}")
+    if config.sample_rate_hertz < 0 or config.audio_channel_count < 0:
+        raise OptionError("sample_rate_hertz and audio_channel_count are not negative; 0 leaves them open")
+    unspecified = config.encoding == speech_pb2.AUDIO_ENCODING_UNSPECIFIED
+    name = "" if unspecified else speech_pb2.AudioEncoding.Name(config.encoding)
+    return Declared(name, config.sample_rate_hertz, config.audio_channel_count)
+
+
+def top_k(alignment: speech_pb2.AlignmentConfig) -> int:
+    if alignment.level not in speech_pb2.AlignmentLevel.values():
+        levels = ", ".join(speech_pb2.AlignmentLevel.keys())
+        raise OptionError(f"alignment level {alignment.level} is none of {levels}")
+    if not 0 <= alignment.top_k <= MAX_TOP_K:
+        raise OptionError(f"top_k is 1 to {MAX_TOP_K}, or 0 for {DEFAULT_TOP_K}, but this is {alignment.top_k}")
+    return alignment.top_k or DEFAULT_TOP_K
+
+
+def response(update: Update, wanted: Asked) -> speech_pb2.StreamingRecognizeResponse | None:
+    """None where an update says nothing."""
+    cursors = cursors_message(update.cursors)
+    if update.flushed:
+        event = speech_pb2.SpeechEvent(type=speech_pb2.FLUSHED, time=duration(update.cursors.received_s))
+        return speech_pb2.StreamingRecognizeResponse(event=event, cursors=cursors)
+    if not update.results:
+        return None
+    results = [result_message(result, wanted) for result in update.results]
+    return speech_pb2.StreamingRecognizeResponse(results=results, cursors=cursors)
+
+
+def recognize_response(finals: Iterable[Result], duration_s: float, wanted: Asked) -> speech_pb2.RecognizeResponse:
+    results = [result_message(result, wanted) for result in finals]
+    return speech_pb2.RecognizeResponse(results=results, audio_duration=duration(duration_s))
+
+
+def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitionResult:
+    words = result.words if wanted.word_times or wanted.word_confidence else ()
+    alternative = speech_pb2.SpeechRecognitionAlternative(
+        transcript=result.text,
+        confidence=math.exp(min(0.0, result.avg_logprob)) if result.tokens else 0.0,
+        words=[word_message(word, wanted) for word in words],
+        token_ids=result.tokens,
+        avg_logprob=result.avg_logprob,
+        no_speech_prob=result.no_speech_prob,
+    )
+    return speech_pb2.SpeechRecognitionResult(
+        alternatives=[alternative],
+        is_final=result.is_final,
+        stability=result.stability,
+        start_time=duration(result.start_s),
+        result_end_time=duration(result.end_s),
+        emission_time=duration(result.emission_s),
+        language_code=result.language,
+        alignment=alignment_message(result.alignment, wanted) if result.alignment else None,
+    )
+
+
+def word_message(word: Word, wanted: Asked) -> speech_pb2.WordInfo:
+    return speech_pb2.WordInfo(
+        word=word.text,
+        start_time=duration(word.start_s) if wanted.word_times else None,
+        end_time=duration(word.end_s) if wanted.word_times else None,
+        confidence=word.confidence if wanted.word_confidence else 0.0,
+        emission_time=duration(word.emission_s),
+    )
+
+
+def alignment_message(alignment: Alignment, wanted: Asked) -> speech_pb2.Alignment | None:
+    if wanted.level == speech_pb2.NONE:
+        return None
+    return speech_pb2.Alignment(
+        frame_hop=duration(alignment.frame_hop_s),
+        start_time=duration(alignment.start_s),
+        rows=[row_message(row, wanted) for row in alignment.rows],
+    )
+
+
+def row_message(row: Row, wanted: Asked) -> speech_pb2.AlignmentRow:
+    message = speech_pb2.AlignmentRow(
+        token_id=row.token_id,
+        piece=row.piece,
+        row_id=row.row_id,
+        entropy=row.entropy,
+        provisional=row.provisional,
+    )
+    if not row.weights.size:
+        return message
+    if wanted.level == speech_pb2.PATH:
+        message.frame_offset = int(row.weights.argmax())
+    elif wanted.level == speech_pb2.TOP_K:
+        largest = np.argsort(-row.weights, kind="stable")[: wanted.top_k]
+        frames = np.sort(largest)
+        message.frame_offset = int(frames[0])
+        message.top_k.frames.extend(frames.tolist())
+        message.top_k.weights.extend(row.weights[frames].tolist())
+    else:
+        levels = np.rint(row.weights * U8_SCALE).clip(0, U8_SCALE).astype(np.uint8)
+        heard = np.flatnonzero(levels)  # a row is zero nearly everywhere: neither end needs sending
+        first, last = (int(heard[0]), int(heard[-1])) if heard.size else (0, 0)
+        message.frame_offset = first
+        message.mean_u8 = levels[first : last + 1].tobytes()
+    return message
+
+
+def cursors_message(cursors: Cursors) -> speech_pb2.Cursors:
+    return speech_pb2.Cursors(
+        received=duration(cursors.received_s),
+        processed=duration(cursors.processed_s),
+        finalised=duration(cursors.finalised_s),
+    )
+
+
+def model_message(bundle: Bundle) -> speech_pb2.Model:
+    return speech_pb2.Model(
+        name=bundle.name,
+        languages=bundle.languages,
+        sample_rate_hertz=bundle.sample_rate,
+        latency_modes=list(bundle.latency_modes),
+        licence=bundle.licence,
+        provenance=bundle.provenance,
+        measured_wer=bundle.measured,
+    )
+
+
+def duration(seconds: float) -> dict[str, int]:
+    """The fields of a google.protobuf.Duration."""
+    whole, nanos = divmod(round(seconds * NANOS), NANOS)
+    return {"seconds": whole, "nanos": nanos}

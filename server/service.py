@@ -1,0 +1,128 @@
+"""The calls of asr.v1.SpeechRecognition: each a few lines between messages.py and asr.runtime.
+
+Recognition holds a core, so it runs in `workers` and never on the event loop. A call has at
+most one piece of work there, about a second of audio, so calls take turns; between two
+pieces it may be cancelled. The next packet is read only when the last one's answers are
+written: a client that does not read is not read from either, and nothing piles up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from asr.audio.resample import SAMPLE_RATE
+from asr.errors import NotFoundError, NotSupportedError, OptionError
+from asr.runtime.recognizer import Recognizer
+from asr.runtime.result import Result, Update
+from asr.runtime.stream import Stream
+from asr.v1 import speech_pb2, speech_pb2_grpc
+from server import messages
+from server.audio import Block, LivePackets, recording_blocks
+from server.calls import Calls, Record
+
+T = TypeVar("T")
+
+
+class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
+    def __init__(self, models: Mapping[str, Recognizer], workers: Executor, calls: Calls, max_recording_s: float):
+        self.models = models  # the default first
+        self.workers = workers
+        self.calls = calls
+        self.max_recording_s = max_recording_s
+
+    async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
+        async with self.calls.answer("Recognize", context) as record:
+            return await self._recognize(request, record)
+
+    async def StreamingRecognize(
+        self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any
+    ) -> None:
+        async with self.calls.answer("StreamingRecognize", context) as record:
+            await self._stream(requests, context, record)
+
+    async def Align(self, request: speech_pb2.AlignRequest, context: Any) -> speech_pb2.AlignResponse:
+        async with self.calls.answer("Align", context, takes_slot=False):
+            raise NotSupportedError(
+                "this version does not align known texts; Recognize gives the times and alignments of what it hears"
+            )
+
+    async def ListModels(self, request: speech_pb2.ListModelsRequest, context: Any) -> speech_pb2.ListModelsResponse:
+        async with self.calls.answer("ListModels", context, takes_slot=False):
+            return speech_pb2.ListModelsResponse(
+                models=[messages.model_message(model.bundle) for model in self.models.values()]
+            )
+
+    async def _recognize(self, request: speech_pb2.RecognizeRequest, record: Record) -> speech_pb2.RecognizeResponse:
+        wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
+        stream = self._open_stream(wanted, record)
+        blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
+        finals: list[Result] = []
+        while (step := await self._work(hear_next, stream, blocks)) is not None:
+            samples, updates = step
+            finals += finals_of(updates)
+            record.audio_s += samples / SAMPLE_RATE
+        finals += finals_of(await self._work(stream.finish))
+        record.results = len(finals)
+        return messages.recognize_response(finals, record.audio_s, wanted)
+
+    async def _stream(
+        self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
+    ) -> None:
+        wanted = messages.asked_of_stream(await anext(requests, None))
+        packets = LivePackets(wanted.audio, self.max_recording_s)
+        stream = self._open_stream(wanted, record)
+
+        async def send(updates: list[Update]) -> None:
+            for update in updates:
+                if (response := messages.response(update, wanted)) is not None:
+                    record.results += len(response.results)
+                    await context.write(response)
+
+        async for request in requests:
+            match request.WhichOneof("streaming_request"):
+                case "audio_content":
+                    for second in packets.seconds(request.audio_content):
+                        record.audio_s = packets.received_s
+                        await send(await self._work(hear, stream, packets, second))
+                case "flush":
+                    await send(await self._work(settle, stream, packets))
+                case "streaming_config":
+                    raise OptionError("a stream has one streaming_config, its first request: open another stream")
+                case _:
+                    raise OptionError("a request of a stream holds audio_content or flush, but this holds nothing")
+        await send(await self._work(end, stream, packets))
+
+    def _open_stream(self, wanted: messages.Asked, record: Record) -> Stream:
+        name = wanted.model or next(iter(self.models))
+        if name not in self.models:
+            raise NotFoundError(f"there is no model {name!r}; this server has {', '.join(self.models)}")
+        record.model, record.latency_mode = name, wanted.options.latency_mode
+        return self.models[name].stream(wanted.options)
+
+    async def _work(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Compute on a worker; whatever it raises is raised here."""
+        return await asyncio.get_running_loop().run_in_executor(self.workers, function, *arguments)
+
+
+def hear_next(stream: Stream, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
+    """Decode the next block and recognise it: its samples and what they said; None where no block is left."""
+    block = next(blocks, None)
+    return None if block is None else (block.size, stream.accept(block))
+
+
+def hear(stream: Stream, packets: LivePackets, packet: bytes) -> list[Update]:
+    return stream.accept(packets.reader.accept(packet))
+
+
+def settle(stream: Stream, packets: LivePackets) -> list[Update]:
+    """Flush: all that was received, to its last sample, becomes final."""
+    return [*stream.accept(packets.reader.flush()), *stream.flush()]
+
+
+def end(stream: Stream, packets: LivePackets) -> list[Update]:
+    return [*stream.accept(packets.reader.finish()), *stream.finish()]
+
+
+def finals_of(updates: list[Update]) -> list[Result]:
+    return [result for update in updates for result in update.results if result.is_final]

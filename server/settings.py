@@ -1,0 +1,93 @@
+"""What asr-server can be told: each option once, by flag or by environment.
+
+--max_streams 8, --max-streams 8 and ASR_MAX_STREAMS=8 say the same; a flag wins.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
+
+import asr
+
+USAGE_STATUS = 2  # of the process, when the settings make no sense
+
+
+def shipped_model() -> list[Path]:
+    return [Path(asr.__file__).parent / "models" / "tiny.en"]
+
+
+def all_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class ServerSettings(BaseSettings):
+    """Recognise speech for gRPC clients. Every flag can also be an environment variable: ASR_ and its name."""
+
+    model_config = SettingsConfigDict(env_prefix="ASR_", cli_prog_name="asr-server", cli_hide_none_type=True)
+
+    model: Annotated[list[Path], NoDecode] = Field(
+        default_factory=shipped_model,
+        min_length=1,
+        description="folder of an exported model; given several times, or with commas, the first is the default",
+    )
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 or :: lets other machines in, unencrypted"
+    )
+    port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 takes any free one")
+    workers: int = Field(
+        default_factory=all_cores, ge=1, le=1024, description="calls that are computed at the same moment"
+    )
+    threads: int = Field(1, ge=1, le=1024, description="onnxruntime threads of each worker")
+    max_streams: int = Field(64, ge=1, description="calls that may be open at once; the next is RESOURCE_EXHAUSTED")
+    max_recording_s: float = Field(
+        14400, gt=0, allow_inf_nan=False, description="longest recording or stream, seconds; beyond it is OUT_OF_RANGE"
+    )
+    max_message_bytes: int = Field(
+        64 * 2**20, ge=2**12, lt=2**31, description="largest message; beyond it is RESOURCE_EXHAUSTED"
+    )
+    grace_s: float = Field(
+        30, ge=0, allow_inf_nan=False, description="seconds that open calls have to end once the server is told to stop"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe entry that is logged; each call is one entry of level info"
+    )
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _folders(cls, value: Any) -> Any:
+        return [name for name in value.split(",") if name] if isinstance(value, str) else value
+
+    @field_validator("model")
+    @classmethod
+    def _exist(cls, folders: list[Path]) -> list[Path]:
+        for folder in folders:
+            if not folder.is_dir():
+                raise ValueError(f"{folder} is not a folder: name one that asr-export wrote")
+        return folders
+
+    @classmethod
+    def read(cls, argv: Sequence[str]) -> Self:
+        """From flags and environment. SystemExit, after one line on stderr, where they make no sense."""
+        try:
+            return CliApp.run(cls, cli_args=[_underscored(argument) for argument in argv])
+        except ValidationError as error:
+            print(f"asr-server: error: {'; '.join(map(_complaint, error.errors()))}", file=sys.stderr)
+            raise SystemExit(USAGE_STATUS) from None
+
+
+def _underscored(argument: str) -> str:
+    """--max-streams=8 as --max_streams=8; a value keeps its hyphens."""
+    flag, equals, value = argument.partition("=")
+    return "--" + flag[2:].replace("-", "_") + equals + value if flag.startswith("--") else argument
+
+
+def _complaint(error: Any) -> str:
+    name = str(error["loc"][0])
+    reason = error["msg"].removeprefix("Value error, ")
+    given = "" if error["type"] == "value_error" else f" (not {error['input']!r})"
+    return f"--{name} (or ASR_{name.upper()}): {reason}{given}"

@@ -1,0 +1,149 @@
+"""asr-server as people run it: a process with the shipped model, spoken to over its socket, stopped by signals."""
+
+import json
+import queue
+import signal
+import socket
+import subprocess
+import sys
+
+import grpc
+import numpy as np
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from asr.v1 import speech_pb2, speech_pb2_grpc
+
+COMMAND = [sys.executable, "-m", "server.main"]
+WAIT_S = 60  # for what must happen; nothing is measured by it
+SECOND = np.zeros(16_000, "<i2").tobytes()
+
+
+class Process:
+    """A server in a process of its own, with its ready line read."""
+
+    def __init__(self, folder, *flags):
+        self.stderr = folder / "stderr"
+        with self.stderr.open("w") as stderr:
+            command = [*COMMAND, "--port", "0", *flags]
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        self.ready = self.process.stdout.readline()
+        assert self.ready, self.stderr.read_text()
+        self.address = self.ready.split()[2]
+        self.channel = grpc.insecure_channel(self.address)
+        self.speech = speech_pb2_grpc.SpeechRecognitionStub(self.channel)
+        self.health = health_pb2_grpc.HealthStub(self.channel)
+
+    def wait_until_draining(self):
+        for answer in self.health.Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S):
+            if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                return
+
+    def calls(self):
+        """What the log says of each call; every line of it is JSON."""
+        entries = [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        return [entry for entry in entries if entry["message"] == "call"]
+
+    def close(self):
+        self.channel.close()
+        self.process.kill()
+        self.process.wait(WAIT_S)
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    process = Process(tmp_path)
+    yield process
+    process.close()
+
+
+class OpenStream:
+    """A stream whose requests are sent one by one; None half-closes it."""
+
+    def __init__(self, stub):
+        self.requests = queue.Queue()
+        self.call = stub.StreamingRecognize(iter(self.requests.get, None), timeout=WAIT_S)
+        self.requests.put(
+            speech_pb2.StreamingRecognizeRequest(
+                streaming_config={"config": {"encoding": "LINEAR16", "sample_rate_hertz": 16_000}}
+            )
+        )
+
+    def say_and_flush(self):
+        """Send a second of audio; the event that answers its flush."""
+        self.requests.put(speech_pb2.StreamingRecognizeRequest(audio_content=SECOND))
+        self.requests.put(speech_pb2.StreamingRecognizeRequest(flush={}))
+        return next(response.event for response in self.call if response.HasField("event"))
+
+
+def test_stdout_holds_the_ready_line_alone(server):
+    assert server.ready.startswith("listening on 127.0.0.1:")
+    assert server.ready.endswith(" model tiny.en\n")
+    server.process.send_signal(signal.SIGINT)
+    assert server.process.stdout.read() == ""
+    assert server.process.wait(WAIT_S) == 0
+
+
+def test_a_stopping_server_lets_open_streams_finish_and_takes_no_new_calls(server):
+    stream = OpenStream(server.speech)
+    assert stream.say_and_flush().type == speech_pb2.FLUSHED
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_until_draining()
+
+    with pytest.raises(grpc.RpcError) as refusal:
+        server.speech.ListModels(speech_pb2.ListModelsRequest())
+    assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
+
+    assert stream.say_and_flush().time.ToMilliseconds() == 2_000
+    stream.requests.put(None)
+    assert list(stream.call) == []
+    assert stream.call.code() == grpc.StatusCode.OK
+    assert server.process.wait(WAIT_S) == 0
+    streams = [call for call in server.calls() if call["method"] == "StreamingRecognize"]
+    assert [(call["status"], call["audio_s"], call["model"]) for call in streams] == [("OK", 2.0, "tiny.en")]
+
+
+def test_a_second_signal_ends_the_wait_for_open_streams(server):
+    stream = OpenStream(server.speech)
+    stream.say_and_flush()
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_until_draining()
+    server.process.send_signal(signal.SIGTERM)
+    with pytest.raises(grpc.RpcError) as refusal:
+        next(stream.call)
+    stream.requests.put(None)
+    assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert server.process.wait(WAIT_S) == 0
+
+
+def failure(*flags):
+    """Exit status and the last line of stderr of a server that does not come up."""
+    done = subprocess.run([*COMMAND, *flags], capture_output=True, text=True, timeout=WAIT_S)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+def test_nonsense_is_status_2_and_says_why():
+    status, said = failure("--port", "99999")
+    assert status == 2
+    assert "--port" in said
+
+
+def test_a_folder_without_a_model_is_status_1_and_says_why(tmp_path):
+    status, said = failure("--model", str(tmp_path))
+    assert status == 1
+    assert "model.json" in said
+
+
+def test_a_taken_port_is_status_1_and_says_why():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, said = failure("--port", str(taken.getsockname()[1]))
+    assert status == 1
+    assert "cannot listen on" in said
+
+
+def test_nothing_that_serves_loads_torch():
+    look = "import sys, server.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], timeout=WAIT_S).returncode == 0

@@ -1,0 +1,111 @@
+"""Search against a decoder of three lines: it wants to say a fixed text."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asr.runtime.search import LOOP_TIMES, Rules, greedy, loop_start
+
+END, VOCABULARY, FRAMES = 9, 12, 20
+RULES = Rules(end=END, max_tokens=40, suppress=np.array([10]), suppress_first=np.array([END]), no_speech=11)
+PROMPT = (7, 8)
+
+
+class Says:
+    """Says `text`, then the end; the state is the tokens so far. Counts its calls."""
+
+    def __init__(self, text, several_tokens=True):
+        self.text = [*text, END]
+        self.several_tokens = several_tokens
+        self.calls = 0
+
+    def start(self):
+        return ()
+
+    def step(self, tokens, state):
+        self.calls += 1
+        state = (*state, *tokens)
+        said = np.arange(len(state) - len(tokens), len(state)) - len(PROMPT) + 1
+        log_probs = np.full((len(tokens), VOCABULARY), -9.0, np.float32)
+        for row, index in enumerate(said):
+            agrees = state[len(PROMPT) : len(PROMPT) + index] == tuple(self.text[:index]) if index > 0 else True
+            wanted = self.text[min(max(index, 0), len(self.text) - 1)] if agrees else 5
+            log_probs[row, wanted] = -0.1
+            log_probs[row, 10] = 0.0  # suppressed everywhere
+        return log_probs, np.ones((2, len(tokens), FRAMES), np.float32), state
+
+    def rewind(self, state, length):
+        return state[:length]
+
+
+texts = st.lists(st.integers(0, 6), min_size=1, max_size=10)
+
+
+def test_greedy_says_what_the_decoder_says():
+    said = greedy(Says([1, 2, 3]), PROMPT, RULES)
+    assert said.tokens == (1, 2, 3)
+    assert said.complete
+    assert said.log_probs == pytest.approx([-0.1] * 3)
+    assert said.weights.shape == (2, 4, FRAMES), "a row for each token and one for the end"
+
+
+@given(texts, texts)
+def test_a_draft_changes_the_cost_never_the_result(text, draft):
+    plain, drafted = Says(text), Says(text)
+    expected, said = greedy(plain, PROMPT, RULES), greedy(drafted, PROMPT, RULES, draft=draft)
+    assert said.tokens == expected.tokens
+    assert np.array_equal(said.log_probs, expected.log_probs)
+    assert said.weights.shape == expected.weights.shape
+    assert drafted.calls <= plain.calls
+
+
+def test_a_right_draft_is_verified_in_one_call():
+    decoder = Says([1, 2, 3, 4])
+    assert greedy(decoder, PROMPT, RULES, draft=[1, 2, 3, 4]).tokens == (1, 2, 3, 4)
+    assert decoder.calls == 1
+
+
+def test_a_decoder_that_takes_one_token_at_a_time_gets_no_draft():
+    decoder = Says([1, 2], several_tokens=False)
+    assert greedy(decoder, PROMPT, RULES, draft=[1, 5, 5]).tokens == (1, 2)
+
+
+@given(texts, texts)
+def test_forced_tokens_are_said_whatever_the_decoder_wants(text, forced):
+    said = greedy(Says(text), PROMPT, RULES, forced=forced)
+    assert said.tokens[: len(forced)] == tuple(forced)
+
+
+def test_the_end_may_not_come_first_when_suppressed_there():
+    assert greedy(Says([]), PROMPT, RULES).tokens != ()
+
+
+def test_a_text_without_end_stops_at_the_limit():
+    said = greedy(Says(list(range(7)) * 20), PROMPT, Rules(END, 15, np.array([10]), np.array([END])))
+    assert len(said.tokens) == 15
+    assert not said.complete
+
+
+def test_a_loop_is_cut_after_its_first_time():
+    said = greedy(Says([1, 2, *[3, 4, 5] * 9]), PROMPT, RULES)
+    assert said.tokens == (1, 2, 3, 4, 5)
+    assert not said.complete
+    assert said.weights.shape[1] == 6
+
+
+def test_words_said_thrice_are_no_loop():
+    text = [1, 2, 3, 4, 5] * (LOOP_TIMES - 1)
+    assert loop_start(text) is None
+    assert greedy(Says(text), PROMPT, RULES).tokens == tuple(text)
+
+
+def test_no_speech_is_read_after_the_prompts_first_token():
+    class Silence(Says):
+        def step(self, tokens, state):
+            log_probs, weights, after = super().step(tokens, state)
+            if not state:
+                log_probs[0, 11] = np.log(0.75)
+            return log_probs, weights, after
+
+    assert greedy(Silence([1]), PROMPT, RULES).no_speech_prob == pytest.approx(0.75)

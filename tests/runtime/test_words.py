@@ -1,0 +1,92 @@
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from asr.runtime.words import entropies, monotonic_path, pieces, spell, token_starts, word_spans
+
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
+
+
+def encode(tokenizer, text):
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def best_by_trying_all(score):
+    """The starts of the best path, by trying every one."""
+    tokens, frames = score.shape
+    best, found = -np.inf, None
+    for starts in combinations(range(1, frames), tokens - 1):
+        bounds = [0, *starts, frames]
+        total = sum(score[token, bounds[token] : bounds[token + 1]].sum() for token in range(tokens))
+        if total > best:
+            best, found = total, [0, *starts]
+    return best, found
+
+
+@given(st.integers(1, 4), st.integers(4, 8), st.integers(0, 1000))
+@settings(deadline=None)
+def test_the_path_is_the_best_of_all_paths(tokens, frames, seed):
+    score = np.random.default_rng(seed).standard_normal((tokens, frames))
+    best, _ = best_by_trying_all(score)
+    starts = monotonic_path(score)
+    bounds = [*starts, frames]
+    assert starts[0] == 0
+    assert np.isclose(sum(score[t, bounds[t] : bounds[t + 1]].sum() for t in range(tokens)), best)
+
+
+def test_more_tokens_than_frames_still_gives_ascending_starts():
+    starts = monotonic_path(np.random.default_rng(0).standard_normal((6, 3)))
+    assert (np.diff(starts) >= 0).all()
+    assert starts.max() < 3
+
+
+def test_starts_follow_a_diagonal_of_attention():
+    tokens, width = 6, 12
+    weights = np.full((2, tokens, tokens * width), 1e-3, np.float32)
+    for token in range(tokens):
+        weights[:, token, token * width : (token + 1) * width] = 0.1
+    assert np.abs(token_starts(weights) - np.arange(tokens) * width).max() <= 1
+
+
+def test_entropy_is_nought_on_one_frame_and_log_n_on_all():
+    weights = np.array([[0, 1, 0, 0], [0.25] * 4, [0] * 4], np.float32)
+    assert entropies(weights) == pytest.approx([0, np.log(4), 0], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (" Hello, world.", [" Hello,", " world."]),
+        (" It's the 21st.", [" It's", " the", " 21st."]),
+        (' "Yes," he said - twice.', [' "Yes,"', " he", " said -", " twice."]),
+        ("one", ["one"]),
+        ("", []),
+    ],
+)
+def test_words_begin_with_a_space_and_keep_their_punctuation(tokenizer, text, words):
+    tokens = encode(tokenizer, text)
+    spans = word_spans(tokenizer, tokens, "en")
+    assert [span.text for span in spans] == words
+    assert "".join(span.text for span in spans) == text
+    assert [span.first for span in spans[1:]] == [span.last for span in spans[:-1]]
+
+
+def test_scripts_without_spaces_give_a_word_a_character(tokenizer):
+    assert [span.text for span in word_spans(tokenizer, encode(tokenizer, "你好。"), "zh")] == ["你", "好。"]
+
+
+def test_part_of_a_character_is_no_piece_and_no_word(tokenizer):
+    tokens = encode(tokenizer, " 你")
+    assert "" in pieces(tokenizer, tokens)
+    assert [span.text for span in word_spans(tokenizer, tokens[:-1], "en")] in ([], [" "])
+    assert spell(tokenizer, tokens) == " 你"

@@ -1,0 +1,84 @@
+import pytest
+
+from server.settings import ServerSettings
+
+
+@pytest.fixture
+def model(tmp_path):
+    return ["--model", str(tmp_path)]
+
+
+@pytest.mark.parametrize("flag", ["--max_streams=3", "--max-streams=3"])
+def test_both_spellings_are_one_option(model, flag):
+    assert ServerSettings.read([*model, flag]).max_streams == 3
+
+
+def test_a_value_keeps_its_hyphens(tmp_path):
+    folder = tmp_path / "my--own-model"
+    folder.mkdir()
+    assert ServerSettings.read([f"--model={folder}"]).model == [folder]
+
+
+def test_the_environment_says_what_flags_can(monkeypatch, tmp_path):
+    monkeypatch.setenv("ASR_MODEL", str(tmp_path))
+    monkeypatch.setenv("ASR_MAX_RECORDING_S", "60")
+    settings = ServerSettings.read([])
+    assert (settings.model, settings.max_recording_s) == ([tmp_path], 60)
+
+
+def test_a_flag_beats_the_environment(monkeypatch, model):
+    monkeypatch.setenv("ASR_PORT", "7000")
+    assert ServerSettings.read([*model, "--port", "8000"]).port == 8000
+
+
+def test_several_models_keep_their_order(monkeypatch, tmp_path):
+    folders = [tmp_path / name for name in "ba"]
+    for folder in folders:
+        folder.mkdir()
+    assert ServerSettings.read([word for folder in folders for word in ("--model", str(folder))]).model == folders
+    monkeypatch.setenv("ASR_MODEL", ",".join(map(str, folders)))
+    assert ServerSettings.read([]).model == folders
+
+
+def test_by_default_only_this_machine_is_let_in(model):
+    assert ServerSettings.read(model).host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--port", "99999"], "--port (or ASR_PORT)"),
+        (["--port", "x"], "(not 'x')"),
+        (["--workers", "0"], "--workers"),
+        (["--max-streams", "-1"], "--max_streams"),
+        (["--max_recording_s", "inf"], "--max_recording_s"),
+        (["--grace_s", "-1"], "--grace_s"),
+        (["--log_level", "loud"], "'debug', 'info'"),
+        (["--model", "/nowhere/at/all"], "/nowhere/at/all is not a folder"),
+    ],
+)
+def test_nonsense_ends_in_one_line_and_status_2(model, capsys, flags, said):
+    with pytest.raises(SystemExit) as stop:
+        ServerSettings.read([*([] if "--model" in flags else model), *flags])
+    assert stop.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("asr-server: error: ")
+    assert said in complaint
+    assert complaint.count("\n") == 1
+
+
+def test_an_unknown_flag_ends_in_status_2(model, capsys):
+    with pytest.raises(SystemExit) as stop:
+        ServerSettings.read([*model, "--prot", "1"])
+    assert stop.value.code == 2
+    assert "--prot" in capsys.readouterr().err
+
+
+def test_help_explains_every_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        ServerSettings.read(["--help"])
+    assert stop.value.code == 0
+    explained = capsys.readouterr().out
+    for name, option in ServerSettings.model_fields.items():
+        assert f"--{name}" in explained
+        assert option.description

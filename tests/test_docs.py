@@ -1,0 +1,25 @@
+"""What the documents name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HOPS = re.findall(r"^\| \d+ \| `([^`]+)`(?: `(\w+)`)? \|", (ROOT / "docs" / "walks.md").read_text(), re.M)
+
+
+def test_the_walks_have_hops():
+    assert len(HOPS) > 15
+
+
+@pytest.mark.parametrize(("path", "name"), HOPS)
+def test_a_hop_leads_somewhere(path, name):
+    source = (ROOT / path).read_text()
+    assert not name or re.search(rf"^(?:(?:async )?def|class) {name}\b|^{name}\b.*=", source, re.M)
+
+
+def test_files_and_folders_named_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / path).exists(), path
