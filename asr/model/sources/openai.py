@@ -29,7 +29,7 @@ def read_openai(path: Path) -> Imported:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         dims, theirs = checkpoint["dims"], checkpoint["model_state_dict"]
-    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is not an OpenAI Whisper checkpoint: {error}") from error
     beside = path.parent / "tokenizer.json"
     return Imported(

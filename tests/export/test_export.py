@@ -1,0 +1,166 @@
+"""Exported graphs are the model: a small random one, through the whole of asr-export's checks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import onnx  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
+
+from asr.errors import ExportError, InputError  # noqa: E402
+from asr.export import export as exporting  # noqa: E402
+from asr.export import parity  # noqa: E402
+from asr.export.graphs import export_decoder, export_encoder  # noqa: E402
+from asr.export.parity import Graphs  # noqa: E402
+from asr.export.quantise import quantise, quantise_rows  # noqa: E402
+from asr.export.tokens import whisper_tokens  # noqa: E402
+from asr.model.config import ModelConfig  # noqa: E402
+from asr.model.model import SpeechModel  # noqa: E402
+from asr.runtime.bundle import Bundle  # noqa: E402
+
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+CONFIG = ModelConfig(
+    vocabulary=300, dim=32, encoder_layers=2, encoder_heads=2, decoder_layers=2, decoder_heads=2, max_frames=400,
+    max_tokens=32, log_mel="fixed", pad_s=0.0, left_context=64, ctc_alphabet="abc", alignment_heads=((1, 0), (1, 1)),
+)  # fmt: skip
+CHUNKS = (16, 32)
+TOKENS = np.array([[5, 6, 7, 8, 9]])
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return SpeechModel(CONFIG).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    export_encoder(model, folder / "encoder.onnx")
+    export_encoder(model, folder / "masked.onnx", chunk=CHUNKS[0])
+    export_decoder(model, folder / "decoder.onnx")
+    for name in ("encoder", "masked", "decoder"):
+        onnx.save(quantise(onnx.load(folder / f"{name}.onnx")), folder / f"{name}.int8.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fp32(folder):
+    return Graphs.open(folder / "encoder.onnx", folder / "decoder.onnx", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def int8(folder):
+    return Graphs.open(folder / "encoder.int8.onnx", folder / "decoder.int8.onnx", CONFIG)
+
+
+@pytest.fixture(scope="module")
+def recordings():
+    random = np.random.default_rng(0)
+    return [(random.standard_normal(size) * 0.1).astype(np.float32) for size in (50_000, 9_000, 22_222)]
+
+
+def test_onnx_matches_torch_at_several_lengths(model, fp32, recordings):
+    assert parity.check_torch(model, fp32, recordings, TOKENS) < parity.FP32_TOLERANCE
+
+
+def test_chunks_match_the_chunk_mask_at_once(model, fp32, recordings):
+    assert parity.check_chunks(model, fp32, recordings[0], TOKENS, CHUNKS) < parity.FP32_TOLERANCE
+
+
+def test_in_8_bits_chunks_say_the_same_tokens_as_at_once(folder, int8, recordings):
+    at_once = Graphs.open(folder / "masked.int8.onnx", folder / "decoder.int8.onnx", CONFIG)
+    parity.check_chunk_tokens(int8, at_once, recordings[0], [5, 6], CHUNKS[0])
+
+
+def test_in_8_bits_a_row_in_a_batch_is_the_row_alone_bit_for_bit(int8, recordings):
+    parity.check_batch(int8, recordings, TOKENS)
+
+
+def test_several_tokens_are_one_by_one_bit_for_bit(int8, fp32, recordings):
+    for graphs in (int8, fp32):
+        parity.check_several_tokens(graphs, recordings[0], TOKENS)
+
+
+def test_ctc_is_in_the_graph_and_matches_torch(model, fp32, recordings):
+    with torch.inference_mode():
+        features, _ = model.encode(torch.from_numpy(recordings[0])[None], torch.tensor([recordings[0].size]))
+        expected = model.ctc_log_probs(features).numpy()
+    assert np.abs(fp32.encode(recordings[:1])["ctc"] - expected).max() < parity.FP32_TOLERANCE
+
+
+def test_alignment_is_the_mean_of_the_alignment_heads(fp32, recordings):
+    out = fp32.decode(TOKENS, fp32.encode(recordings[:1]), [parity.frames_of(recordings[0])])
+    assert np.allclose(out["alignment"], out["weights"][1, :, :2].mean(axis=1), atol=1e-6)
+
+
+def test_8_bits_stay_near_fp32(int8, fp32, recordings):
+    exact, near = (graphs.encode(recordings[:1])["source_value_1"] for graphs in (fp32, int8))
+    assert 0 < np.linalg.norm(near - exact) < 0.05 * np.linalg.norm(exact)
+
+
+def test_embedding_and_output_share_one_matrix(folder):
+    graph = onnx.load(folder / "decoder.int8.onnx").graph
+    sizes = [
+        list(tensor.dims) for tensor in graph.initializer if CONFIG.vocabulary in tensor.dims and len(tensor.dims) == 2
+    ]
+    assert sizes == [[CONFIG.dim, CONFIG.vocabulary]]
+
+
+def test_a_different_model_is_refused(fp32, recordings):
+    torch.manual_seed(1)
+    with pytest.raises(ExportError, match="torch and ONNX differ"):
+        parity.check_torch(SpeechModel(CONFIG).eval(), fp32, recordings, TOKENS)
+
+
+def test_stock_quantisation_would_be_refused(folder, recordings, tmp_path):
+    """Proves that the check can fail: one scale for the whole tensor couples the rows."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    for name in ("encoder", "decoder"):
+        quantize_dynamic(folder / f"{name}.onnx", tmp_path / f"{name}.onnx", op_types_to_quantize=["MatMul"])
+    stock = Graphs.open(tmp_path / "encoder.onnx", tmp_path / "decoder.onnx", CONFIG)
+    with pytest.raises(ExportError, match="in a batch of 3"):
+        parity.check_batch(stock, recordings, TOKENS)
+
+
+def test_rows_are_quantised_to_the_nearest_of_255_levels():
+    weights = np.random.default_rng(0).standard_normal((64, 10)).astype(np.float32)
+    weights[:, 3] = 0
+    values, scale = quantise_rows(weights)
+    assert values.dtype == np.int8
+    assert np.abs(values).max() == 127
+    assert (np.abs(values * scale - weights) <= scale / 2 + 1e-7).all()
+
+
+def test_too_few_clips_to_check_on_are_refused(tmp_path, monkeypatch, model):
+    monkeypatch.setattr(exporting, "load_checkpoint", lambda _: model)
+    (tmp_path / "manifest.jsonl").write_text("")
+    with pytest.raises(InputError, match="at least 3"):
+        exporting.export(tmp_path, tmp_path / "out", clips=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_export_writes_nothing(tmp_path, capsys):
+    assert exporting.main(["--from", str(tmp_path / "absent"), "--to", str(tmp_path / "out")]) == 1
+    assert "config" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_description_is_what_export_would_write():
+    bundle = Bundle.load(SHIPPED)
+    tokenizer = Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
+    assert whisper_tokens(tokenizer, bundle.languages) == bundle.tokens
+    assert bundle.measured["clips"] < 10
+    assert bundle.licence.startswith("MIT")
+
+
+def test_a_description_with_an_unknown_key_is_refused(tmp_path):
+    from asr.errors import FormatError
+
+    (tmp_path / "model.json").write_text((SHIPPED / "model.json").read_text().replace('"name"', '"title"', 1))
+    with pytest.raises(FormatError, match="title"):
+        Bundle.load(tmp_path)
