@@ -72,8 +72,8 @@ def hop_windows(samples: Tensor) -> Tensor:
 
     n must be a whole number of hops and half a hop, as windows of two and a half hops leave it.
     """
-    hops = samples[:, : -(MEL_HOP // 2)].reshape(len(samples), -1, MEL_HOP)
-    halves = samples[:, MEL_HOP * 2 :].reshape(len(samples), -1, MEL_HOP // 2)[:, ::2]
+    hops = samples[:, : -(MEL_HOP // 2)].reshape(samples.shape[0], -1, MEL_HOP)
+    halves = samples[:, MEL_HOP * 2 :].reshape(samples.shape[0], -1, MEL_HOP // 2)[:, ::2]
     return torch.cat([hops[:, :-1], hops[:, 1:], halves], dim=-1)
 
 
