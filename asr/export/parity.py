@@ -39,7 +39,7 @@ class Graphs:
     def encode(self, recordings: Sequence[Samples]) -> Arrays:
         """All at once, in one batch padded to the longest."""
         totals = [frames_of(recording) for recording in recordings]
-        window = batch_window(recordings, max(totals))
+        window = batch_window(recordings, max(*totals, self.config.pad_frames))
         return self.encode_window(window, [0] * len(totals), totals, self.no_cache(len(totals)))
 
     def encode_window(self, window: Samples, position: list[int], total: list[int], cache: Arrays) -> Arrays:
@@ -60,6 +60,10 @@ class Graphs:
             parts.append(part)
         sources = [name for name in parts[0] if name.startswith("source_")]
         return {name: np.concatenate([part[name] for part in parts], axis=2) for name in sources}
+
+    def length(self, recording: Samples) -> int:
+        """Frames that the decoder sees."""
+        return max(frames_of(recording), self.config.pad_frames)
 
     def no_cache(self, batch: int) -> Arrays:
         config = self.config
@@ -99,6 +103,7 @@ def run(session: onnxruntime.InferenceSession, feed: Arrays) -> Arrays:
 
 
 def frames_of(recording: Samples) -> int:
+    """Frames with audio."""
     return -(-recording.size // FRAME_HOP)
 
 
@@ -115,7 +120,7 @@ def check_torch(model: SpeechModel, graphs: Graphs, recordings: Sequence[Samples
     worst = 0.0
     for recording in recordings:
         ours = torch_log_probs(model, recording, tokens)
-        source, length = graphs.encode([recording]), frames_of(recording)
+        source, length = graphs.encode([recording]), graphs.length(recording)
         theirs = graphs.decode(tokens, source, [length])["log_probs"]
         worst = max(worst, float(np.abs(ours - theirs).max()))
     refuse(
@@ -160,7 +165,7 @@ def check_chunk_tokens(
 
 def check_batch(graphs: Graphs, recordings: Sequence[Samples], tokens: NDArray[np.int64]) -> None:
     """In 8 bits a row in a batch gives the very bits that it gives alone."""
-    lengths = [frames_of(recording) for recording in recordings]
+    lengths = [graphs.length(recording) for recording in recordings]
     together = graphs.encode(recordings)
     together |= graphs.decode(np.repeat(tokens, len(recordings), axis=0), together, lengths)
     for row, (recording, length) in enumerate(zip(recordings, lengths, strict=True)):
@@ -174,7 +179,7 @@ def check_batch(graphs: Graphs, recordings: Sequence[Samples], tokens: NDArray[n
 
 def check_several_tokens(graphs: Graphs, recording: Samples, tokens: NDArray[np.int64]) -> None:
     """Several tokens in one call give the very bits that they give one by one: drafts can be verified."""
-    source, length = graphs.encode([recording]), frames_of(recording)
+    source, length = graphs.encode([recording]), graphs.length(recording)
     at_once = graphs.decode(tokens, source, [length])["log_probs"][0]
     state = None
     for index in range(tokens.shape[1]):

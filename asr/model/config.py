@@ -37,7 +37,7 @@ class ModelConfig:
     max_frames: int = 1_500  # of a segment: 30 s
     max_tokens: int = 448  # of a segment, prompt included
     log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant
-    pad_s: float = 30.0  # silence to pad to before encoding; 0 for weights trained at true length
+    pad_s: float = 30.0  # what segments are padded to; 0 for weights trained at true length
     left_context: int = 512  # frames seen before a chunk, a whole number of chunks in every latency mode
     ctc_alphabet: str | None = None  # characters of the CTC head after blank; None: no head
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (decoder layer, head) whose mean is the alignment; (): all
@@ -59,6 +59,11 @@ class ModelConfig:
                     f"alignment head ({layer}, {head}) is outside the decoder's "
                     f"{self.decoder_layers} layers of {self.decoder_heads} heads"
                 )
+
+    @property
+    def pad_frames(self) -> int:
+        """The fewest frames that the encoder sees of a segment: what has no audio is padding."""
+        return round(self.pad_s * SAMPLE_RATE / FRAME_HOP)
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

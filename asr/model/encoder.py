@@ -33,6 +33,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.heads = config.encoder_heads
         self.left_context = config.left_context
+        self.pad_frames = config.pad_frames
         self.front_end = FrontEnd(config)
         self.conv1 = Convolution(config.mels, config.dim, kernel_size=3)
         self.conv2 = Convolution(config.dim, config.dim, kernel_size=3, stride=2)
@@ -55,11 +56,11 @@ class Encoder(nn.Module):
 
         samples   (batch, LOOK_BACK + FRAME_HOP * frames + LOOK_AHEAD)
         position  (batch,) index of the first of these frames in its segment
-        total     (batch,) frames in the whole segment; any larger number while more will come
+        total     (batch,) frames with audio in the segment; any larger number while more will come
         cache     keys and values of up to left_context frames before
         chunk     None: every frame sees all frames given and cached. A number, with an empty cache: as if called
                   with so many frames at a time
-        returns   features (batch, frames, dim), of which the first total - position mean something; the new cache
+        returns   features (batch, frames, dim), meaningful up to max(total, pad_frames) - position; the new cache
         """
         log_mel, exists = self.front_end(samples, position, total)
         x = functional.gelu(self.conv1(log_mel)) * exists[:, 1:-1]  # what does not exist is conv2's padding
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
         x = x + self.positions[index.clamp(max=self.positions.shape[0] - 1)]
 
         source = torch.arange(-cached, frames, device=x.device) + position[:, None]
-        mask = ((source >= 0) & (source < total[:, None]))[:, None]
+        mask = ((source >= 0) & (source < total.clamp(min=self.pad_frames)[:, None]))[:, None]
         if chunk is not None:
             mask = mask & chunk_mask(frames, chunk, self.left_context, x.device)
 

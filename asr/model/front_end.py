@@ -28,6 +28,7 @@ class FrontEnd(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.log_mel = config.log_mel
+        self.pad_frames = config.pad_frames
         mel = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=MEL_WINDOW, n_mels=config.mels)
         self.register_buffer("fourier", fourier_basis(), persistent=False)
         self.register_buffer("mel", torch.from_numpy(mel).T.contiguous(), persistent=False)
@@ -39,9 +40,12 @@ class FrontEnd(nn.Module):
 
         samples   (batch, LOOK_BACK + FRAME_HOP * frames + LOOK_AHEAD), in [-1, 1)
         position  (batch,) index of the first encoder frame in its segment
-        total     (batch,) encoder frames in the whole segment; any larger number while more will come
-        returns   log-mel (batch, 2 * frames + 3, mels), and (batch, 2 * frames + 3, 1) True where
-                  the segment has such a mel frame (the others are zero: the convolutions' padding)
+        total     (batch,) encoder frames with audio in the whole segment; any larger number while more will come
+        returns   log-mel (batch, 2 * frames + 3, mels), zero where there is no audio; and
+                  (batch, 2 * frames + 3, 1) True where the segment, padded to pad_s, has such a mel frame
+
+        Weights that want padding get zeros of log-mel, as faster-whisper pads, not the features of
+        silence, as openai-whisper does: Whisper hears short recordings better so.
         """
         spectrum = hop_windows(mirror_start(samples, position)).double() @ self.fourier
         real, imaginary = spectrum.chunk(2, dim=-1)
@@ -49,14 +53,15 @@ class FrontEnd(nn.Module):
         log_power = power.clamp(min=POWER_FLOOR).log10()
 
         index = 2 * position[:, None] - 2 + torch.arange(log_power.shape[1], device=samples.device)
-        exists = ((index >= 0) & (index < 2 * total[:, None]))[:, :, None]
+        heard = ((index >= 0) & (index < 2 * total[:, None]))[:, :, None]
+        exists = ((index >= 0) & (index < 2 * total.clamp(min=self.pad_frames)[:, None]))[:, :, None]
         if self.log_mel == "whisper":
             unheard = math.log10(POWER_FLOOR)
-            maximum = log_power.masked_fill(~exists, unheard).amax(dim=(1, 2), keepdim=True)
+            maximum = log_power.masked_fill(~heard, unheard).amax(dim=(1, 2), keepdim=True)
             limited = torch.maximum(log_power, maximum - DYNAMIC_RANGE)
         else:
             limited = log_power.clamp(min=FIXED_MAXIMUM - DYNAMIC_RANGE)
-        return ((limited + 4.0) / 4.0).masked_fill(~exists, 0.0), exists
+        return ((limited + 4.0) / 4.0).masked_fill(~heard, 0.0), exists
 
 
 def fourier_basis() -> Tensor:

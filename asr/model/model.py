@@ -27,15 +27,15 @@ class SpeechModel(nn.Module):
         samples  (batch, n) in [-1, 1), silence after each row's end
         lengths  (batch,) samples of each row
         chunk    frames per chunk of the mask; None: full context
-        returns  features (batch, frames, dim), frame lengths (batch,)
+        returns  features (batch, frames, dim), frame lengths (batch,), padding to pad_s included
         """
         frame_lengths = (lengths + FRAME_HOP - 1) // FRAME_HOP
-        frames = int(frame_lengths.max())
-        window = window_samples(samples, frames)
+        padded_lengths = frame_lengths.clamp(min=self.config.pad_frames)
+        window = window_samples(samples, int(padded_lengths.max()))
         position = torch.zeros_like(frame_lengths)
         cache = self.encoder.empty_cache(samples.shape[0])
         features, _ = self.encoder(window, position, frame_lengths, cache, chunk)
-        return features, frame_lengths
+        return features, padded_lengths
 
     def forward(
         self, samples: Tensor, lengths: Tensor, tokens: Tensor, chunk: int | None = None

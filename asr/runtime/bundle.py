@@ -58,7 +58,7 @@ class Bundle:
     max_tokens: int  # of a segment, prompt included
     latency_modes: dict[str, int]  # name to frames per chunk; 0: the whole segment
     left_context_frames: int
-    pad_s: float  # silence that the weights need to know when to stop; 0: none
+    pad_s: float  # what a segment is padded to, for weights that need it to know when to stop; 0: nothing
     log_mel: str
     encoder_layers: int
     encoder_heads: int

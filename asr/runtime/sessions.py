@@ -65,7 +65,7 @@ class Encoder:
         feed = {
             "samples": window,
             "position": np.zeros(1, np.int64),
-            "total": np.array([frames]),
+            "total": np.array([heard]),
             **dict.fromkeys(self.caches, empty),
         }
         values = self.session.run(self.sources, feed)

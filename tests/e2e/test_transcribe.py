@@ -12,7 +12,8 @@ import soundfile
 
 DATA = Path(__file__).parents[1] / "data"
 SPOKEN = {
-    "librivox-0890": "Unless to be rather cold-hearted and rather selfish is to be ill-disposed.",
+    "librivox-0870": "And Mr. John Dashwood had then leisure to consider how much there might be prudently in his "
+    "power to do for them.",
     "librivox-0930": "He might even have been made amiable himself.",
     "goforward": "Go forward 10 meters.",
 }
@@ -30,8 +31,8 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     samples, rate = soundfile.read(DATA / "librivox-0930.wav", dtype="float32")
     soundfile.write(folder / "librivox-0930.flac", np.repeat(samples, 3), 3 * rate)
-    samples, rate = soundfile.read(DATA / "librivox-0890.wav", dtype="float32")
-    soundfile.write(folder / "librivox-0890.ogg", np.stack([samples, samples], 1), rate, format="OGG", subtype="OPUS")
+    samples, rate = soundfile.read(DATA / "librivox-0870.wav", dtype="float32")
+    soundfile.write(folder / "librivox-0870.ogg", np.stack([samples, samples], 1), rate, format="OGG", subtype="OPUS")
     (folder / "goforward.wav").write_bytes((DATA / "goforward.wav").read_bytes())
     (folder / "text.wav").write_text("this is not audio")
     with wave.open(str(folder / "empty.wav"), "wb") as empty:
@@ -40,7 +41,7 @@ def files(tmp_path_factory):
 
 
 def test_every_format_gives_its_words_and_a_bad_file_stops_nothing(files, tmp_path):
-    names = ["librivox-0890.ogg", "text.wav", "librivox-0930.flac", "empty.wav", "goforward.wav"]
+    names = ["librivox-0870.ogg", "text.wav", "librivox-0930.flac", "empty.wav", "goforward.wav"]
     arguments = ["--output_format", "json", "--word_timestamps", "--output_dir", tmp_path / "out"]
     done = transcribe(*arguments, *(files / name for name in names), folder=tmp_path)
     assert done.returncode == 1

@@ -16,7 +16,8 @@ from asr.runtime.recognizer import Options, Recognizer
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
 SPOKEN = {
-    "librivox-0890": "Unless to be rather cold-hearted and rather selfish is to be ill-disposed.",
+    "librivox-0870": "And Mr. John Dashwood had then leisure to consider how much there might be prudently in his "
+    "power to do for them.",
     "librivox-0930": "He might even have been made amiable himself.",
     "goforward": "Go forward 10 meters.",
 }
@@ -176,7 +177,7 @@ def test_long_recordings_are_cut_and_lose_nothing_of_note(recognizer, clip):
     starts = [segment.start_s for segment in segments]
     assert starts == sorted(set(starts))
     text = "".join(segment.text for segment in segments)
-    assert text.count("Dashwood") == text.count("amiable himself") == 2
+    assert text.count("Dashwood") == text.count("young") == 2
 
 
 def test_drafts_change_nothing_but_the_cost(recognizer, clip):
