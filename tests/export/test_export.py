@@ -154,7 +154,7 @@ def test_the_shipped_description_is_what_export_would_write():
     bundle = Bundle.load(SHIPPED)
     tokenizer = Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
     assert whisper_tokens(tokenizer, bundle.languages) == bundle.tokens
-    assert bundle.measured["clips"] < 10
+    assert 0 < bundle.measured["clips"] < 15
     assert bundle.licence.startswith("MIT")
 
 
