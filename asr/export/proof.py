@@ -25,6 +25,7 @@ from asr.export.tokens import whisper_tokens
 from asr.model.importer import import_whisper
 from asr.model.model import SpeechModel
 from asr.model.sources import openai
+from asr.model.sources.imported import our_name
 from asr.runtime.search import Rules, greedy
 from asr.train.manifest import load, read_manifest
 
@@ -102,7 +103,7 @@ def original(model: SpeechModel) -> Says:
     )  # fmt: skip
     theirs = whisper.model.Whisper(dims)
     weights = model.state_dict()
-    theirs.load_state_dict({name: weights[openai.our_name(name)] for name in theirs.state_dict()})
+    theirs.load_state_dict({name: weights[our_name(name, openai.OURS)] for name in theirs.state_dict()})
     theirs.eval()
 
     def say(log_mel: NDArray[np.float32], language: str) -> tuple[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asr.errors import FormatError
-from asr.model.sources.imported import Imported, rename
+from asr.model.sources.imported import Imported, our_name
 
 BINARY_VERSION = 6
 TYPES = {0: "<f4", 1: "<i1", 2: "<i2", 3: "<i4", 4: "<f2"}
@@ -42,7 +42,6 @@ OURS = {
     "/attention/linear_1/": ".cross_attention.key+value.",
     "/attention/linear_2/": ".cross_attention.out.",
 }
-OURS_IN_ENCODER = {".self_norm.": ".attention_norm.", ".self_attention.": ".attention."}
 
 
 def read_ctranslate2(folder: Path) -> Imported:
@@ -56,7 +55,7 @@ def read_ctranslate2(folder: Path) -> Imported:
     weights: dict[str, Tensor] = {}
     for name, values in variables.items():
         if values.ndim and name != "decoder/projection/weight":  # scalars are settings; the output layer is tied
-            weights.update(split_fused(our_name(name), values))
+            weights.update(split_fused(our_name(name, OURS), values))
     tokenizer = folder / "tokenizer.json"
     return Imported(
         format="CTranslate2",
@@ -99,11 +98,6 @@ def read_variables(content: bytes) -> Iterator[tuple[str, NDArray[np.generic]]]:
         if name.endswith("_scale") or kind not in TYPES:
             raise ValueError(f"{name} is quantised; convert with --quantization float32 or float16")
         yield name, np.frombuffer(take_bytes(size), TYPES[kind]).reshape(shape)
-
-
-def our_name(name: str) -> str:
-    name = rename(name, OURS)
-    return rename(name, OURS_IN_ENCODER) if name.startswith("encoder.") else name
 
 
 def split_fused(name: str, values: NDArray[np.generic]) -> Iterator[tuple[str, Tensor]]:

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from asr.errors import FormatError
-from asr.model.sources.imported import Heads, Imported, rename
+from asr.model.sources.imported import Heads, Imported, our_name
 
 OURS = {
     "model.": "",
@@ -27,7 +27,6 @@ OURS = {
     ".v_proj.": ".value.",
     ".out_proj.": ".out.",
 }
-OURS_IN_ENCODER = {".self_norm.": ".attention_norm.", ".self_attention.": ".attention."}
 
 
 def read_huggingface(folder: Path) -> Imported:
@@ -41,7 +40,7 @@ def read_huggingface(folder: Path) -> Imported:
     tokenizer = folder / "tokenizer.json"
     return Imported(
         format="Hugging Face",
-        weights={our_name(name): tensor.float() for name, tensor in theirs.items() if name != "proj_out.weight"},
+        weights={our_name(name, OURS): tensor.float() for name, tensor in theirs.items() if name != "proj_out.weight"},
         tokenizer=tokenizer if tokenizer.exists() else None,
         encoder_heads=encoder_heads,
         decoder_heads=decoder_heads,
@@ -55,8 +54,3 @@ def alignment_heads(folder: Path) -> Heads:
         return ()
     pairs = json.loads(path.read_text(encoding="utf-8")).get("alignment_heads") or ()
     return tuple((layer, head) for layer, head in pairs)
-
-
-def our_name(name: str) -> str:
-    name = rename(name, OURS)
-    return rename(name, OURS_IN_ENCODER) if name.startswith("encoder.") else name

@@ -57,6 +57,16 @@ def later_half(layers: int, heads: int) -> Heads:
     return tuple((layer, head) for layer in range(layers // 2, layers) for head in range(heads))
 
 
+# Of our names; theirs are alike in both halves.
+OURS_IN_ENCODER = {".self_norm.": ".attention_norm.", ".self_attention.": ".attention."}
+
+
+def our_name(name: str, table: Mapping[str, str]) -> str:
+    """Their dotted name as ours: each part that the table knows replaced, longest parts first."""
+    ours = rename(name, table)
+    return rename(ours, OURS_IN_ENCODER) if ours.startswith("encoder.") else ours
+
+
 def rename(name: str, table: Mapping[str, str]) -> str:
     """Replace each known part of a dotted name, longest parts first."""
     for theirs in sorted(table, key=len, reverse=True):

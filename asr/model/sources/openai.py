@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from asr.errors import FormatError
-from asr.model.sources.imported import Imported, rename
+from asr.model.sources.imported import Imported, our_name
 
 OURS = {
     ".positional_embedding": ".positions",
@@ -21,7 +21,6 @@ OURS = {
     ".mlp.0.": ".up.",
     ".mlp.2.": ".down.",
 }
-OURS_IN_ENCODER = {".self_norm.": ".attention_norm.", ".self_attention.": ".attention."}
 
 
 def read_openai(path: Path) -> Imported:
@@ -34,14 +33,9 @@ def read_openai(path: Path) -> Imported:
     beside = path.parent / "tokenizer.json"
     return Imported(
         format="OpenAI",
-        weights={our_name(name): tensor.float() for name, tensor in theirs.items() if name != "decoder.mask"},
+        weights={our_name(name, OURS): tensor.float() for name, tensor in theirs.items() if name != "decoder.mask"},
         tokenizer=beside if beside.exists() else None,
         encoder_heads=dims["n_audio_head"],
         decoder_heads=dims["n_text_head"],
         alignment_heads=(),
     )
-
-
-def our_name(name: str) -> str:
-    name = rename(name, OURS)
-    return rename(name, OURS_IN_ENCODER) if name.startswith("encoder.") else name
