@@ -5,6 +5,8 @@ and goes through all systems in turn, one at a time in one process, so that a no
 real-time factor is the wall time of recognition alone over the recording's length.
 
     asr-evaluate --model asr/models/tiny.en --data DIR --peer faster-whisper --peer pocketsphinx --output OUT
+
+Each trial is written to OUT/trials.jsonl as it is made, so that a run that is stopped has not been for nothing.
 """
 
 import argparse
@@ -28,8 +30,9 @@ from asr.errors import FormatError, HeedError, InputError, NotFoundError, NotSup
 from asr.train import manifest, score
 from asr.train.manifest import Utterance
 from asr.train.peers import SAMPLE_RATE, System, open_model, open_peer
-from asr.train.report import POOLED, Heard, Trial, as_json, as_markdown, summarise
+from asr.train.report import POOLED, Heard, Trial, as_json, as_markdown, summarise, trial_as_json
 
+TRIALS = "trials.jsonl"
 LATENCIES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKAGES = ("numpy", "onnxruntime", "jiwer", "whisper-normalizer", "faster-whisper", "ctranslate2", "pocketsphinx")
 
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_names(systems)
         if options.output is not None:  # made now, so that an hour's work is not lost for want of a folder
             options.output.mkdir(parents=True, exist_ok=True)
-        report = summarise(listen(systems, sets), [system.name for system in ours], options.bootstrap)
+        report = summarise(listen(systems, sets, options.output), [system.name for system in ours], options.bootstrap)
     except (HeedError, OSError) as error:
         print(f"asr-evaluate: {error}", file=sys.stderr)
         return 1
@@ -69,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_at_least(1), default=1, metavar="N", help="for every system (%(default)s)")
     add("--limit", type=_at_least(1), metavar="N", help="only the first N utterances of each set (all)")
     add("--bootstrap", type=_at_least(0), default=1000, metavar="N", help="rounds for the intervals (%(default)s)")
-    add("--output", type=Path, metavar="DIR", help="write evaluate.md and evaluate.json there")
+    add("--output", type=Path, metavar="DIR", help="write evaluate.md, evaluate.json and trials.jsonl there")
     return parser
 
 
@@ -149,9 +152,14 @@ def _check_names(systems: list[System]) -> None:
         raise OptionError(f"two systems are called {', '.join(twice)}: give one another name, NAME=DIR")
 
 
-def listen(systems: list[System], sets: Sets) -> list[Trial]:
-    """Every utterance through every system, in turn. A first one, not counted, warms each system up."""
+def listen(systems: list[System], sets: Sets, output: Path | None = None) -> list[Trial]:
+    """Every utterance through every system, in turn. A first one, not counted, warms each system up.
+
+    output  the folder whose trials.jsonl grows by a line for each utterance
+    """
     trials: list[Trial] = []
+    if output is not None:
+        (output / TRIALS).unlink(missing_ok=True)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -164,6 +172,8 @@ def listen(systems: list[System], sets: Sets) -> list[Trial]:
                     for system in systems:
                         system.transcribe(samples)
                 trials.append(_trial(name, utterance, samples, systems))
+                if output is not None:
+                    _append(output / TRIALS, trials[-1])
                 progress.advance(task)
     return trials
 
@@ -177,6 +187,11 @@ def _trial(name: str, utterance: Utterance, samples: NDArray[np.float32], system
         wall_s = time.perf_counter() - begin
         heard[system.name] = Heard(text, wall_s, score.count(utterance.text, text))
     return Trial(name, utterance, len(samples) / SAMPLE_RATE, heard)
+
+
+def _append(path: Path, trial: Trial) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(trial_as_json(trial), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _settle(limit_s: float = 1.0) -> None:

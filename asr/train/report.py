@@ -176,11 +176,11 @@ def as_json(report: Report) -> dict[str, Any]:
         "silences": [asdict(silence) for silence in report.silences],
         "ratios": [asdict(ratio) for ratio in report.ratios],
         "worst": [{"set": trial.set, "id": trial.utterance.id} for trial in report.worst],
-        "utterances": [_trial_as_json(trial) for trial in report.trials],
+        "utterances": [trial_as_json(trial) for trial in report.trials],
     }
 
 
-def _trial_as_json(trial: Trial) -> dict[str, Any]:
+def trial_as_json(trial: Trial) -> dict[str, Any]:
     return {
         "set": trial.set,
         "id": trial.utterance.id,

@@ -46,6 +46,25 @@ def test_a_folder_of_sets_is_scored(
     assert told["machine"]["cores"] >= 1
 
 
+def test_what_was_heard_before_a_failure_is_kept(
+    recognizer: Any, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "trials.jsonl").write_text("of an earlier run\n")
+    load, loaded = evaluate.manifest.load, []
+
+    def fails_at_the_third(utterance: Any) -> Any:
+        loaded.append(utterance)
+        if len(loaded) == 3:
+            raise OSError("the disk is gone")
+        return load(utterance)
+
+    monkeypatch.setattr(evaluate.manifest, "load", fails_at_the_third)
+    assert run(model, data, "--output", str(tmp_path / "out")) == 1
+    lines = (tmp_path / "out" / "trials.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["one cat", "two dogs"]
+
+
 def test_every_utterance_goes_through_all_systems_in_turn(recognizer: Any, model: Path, data: Path) -> None:
     other = model.parent / "other"
     other.mkdir()
