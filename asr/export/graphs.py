@@ -1,14 +1,5 @@
-"""The two graphs that ship, traced from the model by torch.onnx.
-
-encoder.onnx   samples, position, total, cache_{key,value}_LAYER
-            -> source_{key,value}_LAYER, [ctc], new_cache_{key,value}_LAYER
-decoder.onnx   tokens, source_lengths, source_{key,value}_LAYER, self_{key,value}_LAYER
-            -> log_probs, weights, alignment, new_self_{key,value}_LAYER
-
-Shapes stand in the modules that are traced (model/encoder.py, model/decoder.py); every
-batch, frames, tokens and past axis is free. What the decoder reads of the speech it takes
-from the encoder's outputs of the same names; what it carries from step to step is listed in
-model.json as `states`: each goes in as NAME and comes out as new_NAME.
+"""encoder.onnx and decoder.onnx: the model's graphs (model/graphs.py, which names what goes in and out), traced by
+torch.onnx. Every batch, frames, tokens and past axis is free.
 """
 
 import copy
@@ -18,45 +9,18 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import Dim
 from torch.nn import functional
 
 from asr.attention import Mechanism, MultiHead
 from asr.attention.mechanism import Attended, State
 from asr.attention.self_attention import KeyValue
-from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, ModelConfig
-from asr.model.decoder import Source
-from asr.model.encoder import EncoderCache
+from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK
+from asr.model.graphs import DecoderGraph, EncoderGraph
 from asr.model.model import SpeechModel
 
 OPSET = 20  # the first with Gelu
-
-
-def per_layer(name: str, layers: int) -> list[str]:
-    """The names of one pair a layer: NAME_key_0, NAME_value_0, NAME_key_1 ..."""
-    return [f"{name}_{kind}_{layer}" for layer in range(layers) for kind in ("key", "value")]
-
-
-def alignment_heads(config: ModelConfig) -> tuple[tuple[int, int], ...]:
-    """The (layer, head) pairs whose mean is the alignment: the config's, or all."""
-    everyone = ((layer, head) for layer in range(config.decoder_layers) for head in range(config.decoder_heads))
-    return config.alignment_heads or tuple(everyone)
-
-
-class EncoderGraph(nn.Module):
-    """One call of the encoder, as a flat list of tensors; chunk as in Encoder.forward."""
-
-    def __init__(self, model: SpeechModel, chunk: int | None):
-        super().__init__()
-        self.model = model
-        self.chunk = chunk
-
-    def forward(self, samples: Tensor, position: Tensor, total: Tensor, cache: EncoderCache) -> list[Tensor]:
-        features, cache = self.model.encoder(samples, position, total, cache, self.chunk)
-        source = self.model.decoder.source(features, total)
-        ctc = [] if self.model.ctc is None else [self.model.ctc_log_probs(features)]
-        return [*flat(source.layers), *ctc, *flat(cache)]
 
 
 class WithSecondRow(Mechanism):
@@ -81,32 +45,13 @@ class WithSecondRow(Mechanism):
         return context[..., :-1, :], None if weights is None else weights[..., :-1, :], state
 
 
-class DecoderGraph(nn.Module):
-    """One call of the decoder, as a flat list of tensors."""
-
-    def __init__(self, model: SpeechModel):
-        super().__init__()
-        self.model = copy.deepcopy(model)
-        for module in self.model.decoder.modules():
-            if isinstance(module, MultiHead):
-                module.mechanism = WithSecondRow(module.mechanism)
-        heads = alignment_heads(model.config)
-        share = torch.zeros(model.config.decoder_layers, 1, model.config.decoder_heads, 1, 1)
-        for layer, head in heads:
-            share[layer, 0, head] = 1 / len(heads)
-        self.register_buffer("share", share)
-        self.share: Tensor
-
-    def forward(
-        self, tokens: Tensor, source_lengths: Tensor, source: list[KeyValue], state: list[KeyValue]
-    ) -> list[Tensor]:
-        log_probs, state, weights = self.model.decoder(tokens, Source(source, source_lengths), state)
-        alignment = (weights * self.share).sum(dim=(0, 2))  # (batch, targets, frames)
-        return [log_probs, weights, alignment, *flat(state)]
-
-
-def flat(pairs: list[KeyValue]) -> list[Tensor]:
-    return [tensor for pair in pairs for tensor in pair]
+def with_second_rows(model: SpeechModel) -> SpeechModel:
+    """The same weights, in a decoder that never sees a single target."""
+    model = copy.deepcopy(model)
+    for module in model.decoder.modules():
+        if isinstance(module, MultiHead):
+            module.mechanism = WithSecondRow(module.mechanism)
+    return model
 
 
 def export_encoder(model: SpeechModel, path: Path, chunk: int | None = None) -> None:
@@ -117,14 +62,10 @@ def export_encoder(model: SpeechModel, path: Path, chunk: int | None = None) -> 
     samples = torch.zeros(batch, LOOK_BACK + FRAME_HOP * frames + LOOK_AHEAD)
     position = torch.full((batch,), cached)
     cache = pairs(config.encoder_layers, batch, config.encoder_heads, cached, config.dim)
-    names = per_layer("cache", config.encoder_layers)
-    ctc = [] if model.ctc is None else ["ctc"]
     write(
         EncoderGraph(model, chunk),
         (samples, position, position + frames, cache),
         ({0: rows, 1: length}, {0: rows}, {0: rows}, [(per_cache,) * 2] * config.encoder_layers),
-        ["samples", "position", "total", *names],
-        [*per_layer("source", config.decoder_layers), *ctc, *(f"new_{name}" for name in names)],
         path,
     )
 
@@ -137,9 +78,8 @@ def export_decoder(model: SpeechModel, path: Path) -> None:
     source = pairs(layers, batch, config.decoder_heads, frames, config.dim)
     state = pairs(layers, batch, config.decoder_heads, past, config.dim)
     tokens = torch.zeros(batch, targets, dtype=torch.long)
-    names = per_layer("self", layers)
     write(
-        DecoderGraph(model),
+        DecoderGraph(with_second_rows(model)),
         (tokens, torch.full((batch,), frames), source, state),
         (
             {0: rows, 1: new},
@@ -147,8 +87,6 @@ def export_decoder(model: SpeechModel, path: Path) -> None:
             [({0: rows, 2: heard},) * 2] * layers,
             [({0: rows, 2: before},) * 2] * layers,
         ),
-        ["tokens", "source_lengths", *per_layer("source", layers), *names],
-        ["log_probs", "weights", "alignment", *(f"new_{name}" for name in names)],
         path,
     )
 
@@ -159,24 +97,17 @@ def pairs(layers: int, batch: int, heads: int, length: int, dim: int) -> list[Ke
     return [(torch.zeros(shape), torch.zeros(shape)) for _ in range(layers)]
 
 
-def write(
-    module: nn.Module,
-    example: tuple[Any, ...],
-    dynamic: tuple[Any, ...],
-    inputs: list[str],
-    outputs: list[str],
-    path: Path,
-) -> None:
+def write(graph: EncoderGraph | DecoderGraph, example: tuple[Any, ...], dynamic: tuple[Any, ...], path: Path) -> None:
     with warnings.catch_warnings():
         # the exporter warns that axes share one name, which is meant, and of deprecations inside torch
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(),
+            graph.eval(),
             example,
             dynamo=True,
             dynamic_shapes=dynamic,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=graph.inputs,
+            output_names=graph.outputs,
             opset_version=OPSET,
             verbose=False,
         )

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
 from asr.errors import ExportError
 from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, ModelConfig
 from asr.model.model import SpeechModel
-from asr.runtime.sessions import open_session
+from asr.runtime.sessions import Session, open_session
 
 FP32_TOLERANCE = 1e-4  # of log-probabilities
 
@@ -28,8 +27,8 @@ Samples = NDArray[np.float32]
 class Graphs:
     """An exported pair, and the calls that the checks make of it."""
 
-    encoder: onnxruntime.InferenceSession
-    decoder: onnxruntime.InferenceSession
+    encoder: Session
+    decoder: Session
     config: ModelConfig
 
     @classmethod
@@ -96,7 +95,7 @@ class Graphs:
         return said
 
 
-def run(session: onnxruntime.InferenceSession, feed: Arrays) -> Arrays:
+def run(session: Session, feed: Arrays) -> Arrays:
     wanted = {item.name for item in session.get_inputs()}
     names = [item.name for item in session.get_outputs()]
     return dict(zip(names, session.run(names, {k: v for k, v in feed.items() if k in wanted}), strict=True))
@@ -126,6 +125,18 @@ def check_torch(model: SpeechModel, graphs: Graphs, recordings: Sequence[Samples
     refuse(
         worst > FP32_TOLERANCE, f"torch and ONNX differ by {worst:.1e} in log-probabilities, allowed {FP32_TOLERANCE}"
     )
+    return worst
+
+
+def check_ctc(model: SpeechModel, graphs: Graphs, recordings: Sequence[Samples]) -> float:
+    """The same of the CTC head's log-probabilities."""
+    worst = 0.0
+    for recording in recordings:
+        with torch.inference_mode():
+            features, _ = model.encode(torch.from_numpy(recording)[None], torch.tensor([recording.size]))
+            ours = model.ctc_log_probs(features).numpy()
+        worst = max(worst, float(np.abs(ours - graphs.encode([recording])["ctc"]).max()))
+    refuse(worst > FP32_TOLERANCE, f"torch and ONNX differ by {worst:.1e} in CTC, allowed {FP32_TOLERANCE}")
     return worst
 
 
@@ -171,9 +182,9 @@ def check_batch(graphs: Graphs, recordings: Sequence[Samples], tokens: NDArray[n
     for row, (recording, length) in enumerate(zip(recordings, lengths, strict=True)):
         alone = graphs.encode([recording])
         alone |= graphs.decode(tokens, alone, [length])
-        for name in ("source_key_0", "source_value_0", "log_probs"):
-            along_frames = slice(None) if name == "log_probs" else (slice(None), slice(length))
-            same = np.array_equal(together[name][row][along_frames], alone[name][0][along_frames])
+        for name in ("source_key_0", "source_value_0", "log_probs", *(["ctc"] if "ctc" in alone else [])):
+            real = np.s_[:, :length] if name.startswith("source") else np.s_[:length] if name == "ctc" else np.s_[:]
+            same = np.array_equal(together[name][row][real], alone[name][0][real])
             refuse(not same, f"{name} of row {row} in a batch of {len(recordings)} is not what the row gives alone")
 
 

@@ -21,13 +21,13 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from asr.errors import HeedError
-from asr.export.tokens import whisper_tokens
 from asr.model.importer import import_whisper
 from asr.model.model import SpeechModel
 from asr.model.sources import openai
 from asr.model.sources.imported import our_name
 from asr.runtime.search import Rules, greedy
 from asr.train.manifest import load, read_manifest
+from asr.train.tokens import steering_tokens
 
 WINDOW = 480_000  # samples: the 30 s that Whisper's weights want
 FRAMES = 1_500
@@ -76,7 +76,7 @@ class TorchStepper:
 
 
 def ours(model: SpeechModel, tokenizer: Tokenizer) -> Says:
-    steering = whisper_tokens(tokenizer, model.config.languages)
+    steering = steering_tokens(tokenizer, model.config.languages)
 
     def say(log_mel: NDArray[np.float32], language: str) -> tuple[str, tuple[int, ...]]:
         setattr(model.encoder, "front_end", GivenFeatures(log_mel))  # noqa: B010  (another class on purpose)
@@ -84,10 +84,9 @@ def ours(model: SpeechModel, tokenizer: Tokenizer) -> Says:
         if language == "auto":
             log_probs, _, _ = stepper.step(steering.start, stepper.start())
             language = max(steering.languages, key=lambda code: float(log_probs[-1, steering.languages[code]]))
-        spoken = (steering.languages[language],) if steering.languages else ()
         suppress, first = (np.array(tokens) for tokens in (steering.suppress, steering.suppress_first))
         rules = Rules(steering.end, TOKENS, suppress, first)
-        return language, greedy(stepper, (*steering.start, *spoken, *steering.after_language), rules).tokens
+        return language, greedy(stepper, steering.prompt(language), rules).tokens
 
     return say
 
@@ -120,15 +119,14 @@ def ctranslate2(folder: Path, model: SpeechModel, tokenizer: Tokenizer) -> Says:
     """CTranslate2, reading its own file."""
     import ctranslate2
 
-    steering = whisper_tokens(tokenizer, model.config.languages)
+    steering = steering_tokens(tokenizer, model.config.languages)
     theirs = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32")
 
     def say(log_mel: NDArray[np.float32], language: str) -> tuple[str, tuple[int, ...]]:
         features = ctranslate2.StorageView.from_array(np.ascontiguousarray(log_mel[None]))
         if language == "auto":
             language = theirs.detect_language(features)[0][0][0].strip("<|>")
-        spoken = (steering.languages[language],) if steering.languages else ()
-        prompt = [*steering.start, *spoken, *steering.after_language]
+        prompt = list(steering.prompt(language))
         found = theirs.generate(
             features, [prompt], beam_size=1, max_length=len(prompt) + TOKENS, suppress_tokens=list(steering.suppress)
         )

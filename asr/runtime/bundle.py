@@ -42,6 +42,11 @@ class Tokens:
     no_speech: int | None  # its probability after the prompt's first token says that nobody speaks
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()  # as the first token alone
+    per_word: int = 1  # tokens of an ordinary word
+
+    def prompt(self, language: str) -> tuple[int, ...]:
+        """What comes before the text; a model that does not say the language has one prompt for all."""
+        return (*self.start, *((self.languages[language],) if self.languages else ()), *self.after_language)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from asr.errors import FormatError, NotFoundError, OptionError
 from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
-from asr.runtime.sessions import Decoder, Encoder, Source
+from asr.runtime.sessions import Decoder, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 
-TOKENS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
-TOKENS_AT_LEAST = 10
+WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
+WORDS_AT_LEAST = 10
 AUTO = "auto"
 
 
@@ -56,7 +56,12 @@ class Recognizer:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         except Exception as error:  # the library raises bare Exception
             raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
-        return cls(bundle, Encoder(bundle, encoder, threads), Decoder(bundle, decoder, threads), tokenizer)
+        return cls(
+            bundle,
+            Encoder(bundle, open_session(encoder, threads)),
+            Decoder(bundle, open_session(decoder, threads)),
+            tokenizer,
+        )
 
     def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded."""
@@ -87,8 +92,10 @@ class Recognizer:
         raise NotFoundError(f"model {self.bundle.name} does not know the language {wanted!r}; it knows {known}")
 
     def detect_language(self, source: Source) -> str:
-        """The most probable language of encoded speech."""
+        """The most probable language of encoded speech; "" where the model does not tell them apart."""
         tokens = self.bundle.tokens
+        if not tokens.languages:
+            return ""
         stepper = self.decoder.over(source)
         log_probs, _, _ = stepper.step(tokens.start, stepper.start())
         return max(tokens.languages, key=lambda code: float(log_probs[-1, tokens.languages[code]]))
@@ -98,15 +105,15 @@ class Recognizer:
     ) -> Hypothesis:
         """Search over one segment; forced and draft as in search.greedy."""
         tokens = self.bundle.tokens
-        spoken = (tokens.languages[language],) if tokens.languages else ()
-        prompt = (*tokens.start, *spoken, *tokens.after_language)
-        longest = TOKENS_AT_LEAST + int(TOKENS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
+        prompt = tokens.prompt(language)
+        longest = WORDS_AT_LEAST + int(WORDS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
         rules = Rules(
             end=tokens.end,
-            max_tokens=min(longest, self.bundle.max_tokens - len(prompt)),
+            max_tokens=min(longest * tokens.per_word, self.bundle.max_tokens - len(prompt)),
             suppress=np.array(tokens.suppress, np.intp),
             suppress_first=np.array(tokens.suppress_first, np.intp),
             no_speech=tokens.no_speech,
+            per_word=tokens.per_word,
         )
         return greedy(self.decoder.over(source), prompt, rules, forced, draft)
 

@@ -12,9 +12,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-LOOP_TOKENS = 12  # as many tokens in repetitions of one phrase are a loop...
+LOOP_WORDS = 12  # as many words in repetitions of one phrase are a loop...
 LOOP_TIMES = 4  # ...if there are at least so many repetitions
-LONGEST_PHRASE = 32  # tokens in a phrase that can be recognised as looping
+LONGEST_PHRASE = 32  # words in a phrase that can be recognised as looping
 
 S = TypeVar("S")
 
@@ -45,6 +45,7 @@ class Rules:
     suppress: NDArray[np.intp]
     suppress_first: NDArray[np.intp]
     no_speech: int | None = None
+    per_word: int = 1  # tokens of an ordinary word
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def greedy(
                     state = stepper.rewind(state, len(prompt) + here)
                     guessed = []
                 break
-        if (once := loop_start(text)) is not None and once >= len(forced):
+        if (once := loop_start(text, rules.per_word)) is not None and once >= len(forced):
             return found(text[:once], scores[:once], looked[: once + 1], no_speech_prob, 0.0, complete=False)
         log_probs, weights, state = stepper.step([text[-1]], state)
 
@@ -113,10 +114,11 @@ def best(log_probs: NDArray[np.float32], rules: Rules, first: bool) -> int:
     return int(log_probs.argmax())
 
 
-def loop_start(text: Sequence[int]) -> int | None:
-    """If text ends in a loop, where its first repetition ends; else None."""
-    for size in range(1, LONGEST_PHRASE + 1):
-        times = max(LOOP_TIMES, -(-LOOP_TOKENS // size))
+def loop_start(text: Sequence[int], per_word: int = 1) -> int | None:
+    """If text, with so many tokens in a word, ends in a loop, where its first repetition ends; else None."""
+    for size in range(1, LONGEST_PHRASE * per_word + 1):
+        words = -(-size // per_word)
+        times = max(LOOP_TIMES, -(-LOOP_WORDS // words))
         if len(text) < times * size:
             continue
         phrase = text[-size:]

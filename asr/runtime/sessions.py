@@ -1,8 +1,9 @@
-"""The two graphs as onnxruntime sessions. Sessions are shared by all streams; what a stream carries is its own."""
+"""The two graphs as onnxruntime runs them. Sessions are shared by all streams; what a stream carries is its own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -12,6 +13,22 @@ from asr.errors import FormatError
 from asr.runtime.bundle import BATCH, FRAMES, Bundle, State
 
 Arrays = dict[str, NDArray[np.generic]]
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class Session(Protocol):
+    """What is used of onnxruntime's InferenceSession, for whatever stands in its place."""
+
+    def get_inputs(self) -> Sequence[Named]: ...
+
+    def get_outputs(self) -> Sequence[Named]: ...
+
+    def run(self, names: Sequence[str], feed: Mapping[str, NDArray[np.generic]]) -> Sequence[NDArray[Any]]:
+        """The outputs of these names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +48,7 @@ class DecoderState:
     length: int
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int) -> Session:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -40,17 +57,18 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False  # the arena grows with the longest input and never shrinks
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session: Session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises a class of its own for each way to fail
         raise FormatError(f"onnxruntime cannot open {path}: {error}") from error
+    return session
 
 
 class Encoder:
     """encoder.onnx."""
 
-    def __init__(self, bundle: Bundle, path: Path, threads: int):
+    def __init__(self, bundle: Bundle, session: Session):
         self.bundle = bundle
-        self.session = open_session(path, threads)
+        self.session = session
         self.sources = [output.name for output in self.session.get_outputs() if output.name.startswith("source_")]
         self.caches = [item.name for item in self.session.get_inputs() if item.name.startswith("cache_")]
 
@@ -62,7 +80,7 @@ class Encoder:
         window = np.zeros((1, bundle.look_back + frames * bundle.frame_hop + bundle.look_ahead), np.float32)
         window[0, bundle.look_back : bundle.look_back + samples.size] = samples
         empty = np.zeros((1, bundle.encoder_heads, 0, bundle.dim // bundle.encoder_heads), np.float32)
-        feed = {
+        feed: Arrays = {
             "samples": window,
             "position": np.zeros(1, np.int64),
             "total": np.array([heard]),
@@ -75,9 +93,9 @@ class Encoder:
 class Decoder:
     """decoder.onnx; `over` a segment's source it is the `Stepper` that search.py asks for."""
 
-    def __init__(self, bundle: Bundle, path: Path, threads: int):
+    def __init__(self, bundle: Bundle, session: Session):
         self.bundle = bundle
-        self.session = open_session(path, threads)
+        self.session = session
         self.inputs = {item.name for item in self.session.get_inputs()}
         layers, heads = zip(*bundle.alignment_heads, strict=True)
         self.alignment_layers, self.alignment_heads = list(layers), list(heads)

@@ -41,21 +41,36 @@ def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[str, ...]:
 def word_spans(tokenizer: Tokenizer, tokens: Sequence[int], language: str) -> list[Span]:
     """Group tokens into words: a word begins with a space, or is one character where the script has no spaces.
 
-    Punctuation has no space before it, so it stays with its word. An unfinished character at the end is left out.
+    Signs stay with the word that they touch, those that stand alone with the word before. An unfinished
+    character at the end is left out.
     """
     words: list[Span] = []
-    for unit in characters(tokenizer, tokens):
-        starts = unit.text.startswith(" ") or language in WITHOUT_SPACES
-        if words and not (starts and any(map(str.isalnum, unit.text))) and not alone(words[-1]):
-            words[-1] = Span(words[-1].text + unit.text, words[-1].first, unit.last)
+    for part in parts(tokenizer, tokens, language in WITHOUT_SPACES):
+        if words and not any(map(str.isalnum, part.text)):
+            words[-1] = joined(words[-1], part)
         else:
-            words.append(unit)
+            words.append(part)
     return words
 
 
-def alone(word: Span) -> bool:
-    """Whether nothing has been said in it yet: an opening quotation mark waits for its word."""
-    return not any(map(str.isalnum, word.text)) and word.text.isspace()
+def parts(tokenizer: Tokenizer, tokens: Sequence[int], without_spaces: bool) -> Iterator[Span]:
+    """The text cut before its spaces, or at each character; a lone space goes with what follows it."""
+    part: Span | None = None
+    for unit in characters(tokenizer, tokens):
+        opens = unit.text.startswith(" ") or without_spaces
+        if part is None:
+            part = unit
+        elif opens and not part.text.isspace():
+            yield part
+            part = unit
+        else:
+            part = joined(part, unit)
+    if part is not None:
+        yield part
+
+
+def joined(one: Span, next_one: Span) -> Span:
+    return Span(one.text + next_one.text, one.first, next_one.last)
 
 
 def characters(tokenizer: Tokenizer, tokens: Sequence[int]) -> Iterator[Span]:

@@ -100,6 +100,20 @@ def test_words_said_thrice_are_no_loop():
     assert greedy(Says(text), PROMPT, RULES).tokens == tuple(text)
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=24), st.integers(1, 12))
+def test_a_loop_is_judged_in_words_not_in_tokens(tokens, times):
+    spelled = [letter for token in tokens for letter in (7 * token, 7 * token + 1, 7 * token + 2)] * times
+    cut, cut_spelled = loop_start(tokens * times), loop_start(spelled, per_word=3)
+    assert cut_spelled == (None if cut is None else 3 * cut)
+
+
+def test_a_word_may_be_said_as_often_whether_it_is_one_token_or_spelled():
+    word = [1, 2, 3, 4, 5]
+    assert loop_start(word * 11, per_word=6) is None
+    assert loop_start(word * 12, per_word=6) == len(word)
+    assert loop_start(word * 4) == len(word), "five words said four times are a loop"
+
+
 def test_no_speech_is_read_after_the_prompts_first_token():
     class Silence(Says):
         def step(self, tokens, state):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from asr.runtime.words import entropies, monotonic_path, pieces, spell, token_starts, word_spans
 
@@ -15,6 +15,16 @@ SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def spelling() -> Tokenizer:
+    """A token for each byte, the space too."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({byte: index for index, byte in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def encode(tokenizer, text):
@@ -69,16 +79,28 @@ def test_entropy_is_nought_on_one_frame_and_log_n_on_all():
         (" Hello, world.", [" Hello,", " world."]),
         (" It's the 21st.", [" It's", " the", " 21st."]),
         (' "Yes," he said - twice.', [' "Yes,"', " he", " said -", " twice."]),
+        (' He said "yes" (a lie).', [" He", " said", ' "yes"', " (a", " lie)."]),
+        (" I, a b.", [" I,", " a", " b."]),
         ("one", ["one"]),
         ("", []),
     ],
 )
-def test_words_begin_with_a_space_and_keep_their_punctuation(tokenizer, text, words):
+@pytest.mark.parametrize("pieces_of", ["whisper", "bytes"])
+def test_words_begin_with_a_space_and_keep_their_punctuation(tokenizer, spelling, text, words, pieces_of):
+    tokenizer = tokenizer if pieces_of == "whisper" else spelling
     tokens = encode(tokenizer, text)
     spans = word_spans(tokenizer, tokens, "en")
     assert [span.text for span in spans] == words
     assert "".join(span.text for span in spans) == text
     assert [span.first for span in spans[1:]] == [span.last for span in spans[:-1]]
+    assert not spans or (spans[0].first, spans[-1].last) == (0, len(tokens))
+
+
+def test_bytes_of_one_character_stay_together(spelling):
+    tokens = encode(spelling, " é a")
+    assert [span.text for span in word_spans(spelling, tokens, "en")] == [" é", " a"]
+    assert pieces(spelling, tokens) == (" ", "", "", " ", "a")
+    assert [span.text for span in word_spans(spelling, tokens[:2], "en")] == [" "]
 
 
 def test_scripts_without_spaces_give_a_word_a_character(tokenizer):

@@ -6,9 +6,13 @@ import pytest
 import soundfile
 
 from asr.errors import AudioError, InputError
-from asr.train.manifest import Utterance, load, read_manifest
+from asr.train.manifest import TimedWord, Utterance, load, read_manifest
 
 LINE = {"audio": "a/one.wav", "id": "one", "text": "Hello.", "speaker": "s", "duration": 1.5, "source": "x"}
+
+
+def timed(word: str, start_s: float) -> dict[str, object]:
+    return {"word": word, "start": start_s, "end": start_s + 0.5}
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -32,6 +36,11 @@ def test_order_is_kept_and_blank_lines_and_other_fields_are_passed_over(tmp_path
     assert [utterance.id for utterance in read_manifest(path)] == ["one", "another"]
 
 
+def test_words_keep_their_times(tmp_path: Path) -> None:
+    (utterance,) = read_manifest(write(tmp_path, {**LINE, "words": [timed(" Hello", 0), timed("you.", 0.5)]}))
+    assert utterance.words == (TimedWord("Hello", 0.0, 0.5), TimedWord("you.", 0.5, 1.0))
+
+
 def test_only_the_recording_and_its_length_must_be_there(tmp_path: Path) -> None:
     (utterance,) = read_manifest(write(tmp_path, {"audio": "a/one.wav", "duration": 2}))
     assert (utterance.id, utterance.text, utterance.speaker) == ("one", "", "")
@@ -51,6 +60,14 @@ def test_only_the_recording_and_its_length_must_be_there(tmp_path: Path) -> None
         ('{"audio": "b.wav", "duration": NaN}', "'duration'"),
         ({"audio": "b.wav", "duration": 1, "text": 5}, "'text' must be text"),
         ({"audio": "c/one.wav", "duration": 1}, "id 'one' is already that of line 1"),
+        ({"audio": "b.wav", "duration": 1, "words": "a b"}, "'words' must be a list"),
+        ({"audio": "b.wav", "duration": 1, "words": ["a"]}, "a word is an object"),
+        ({"audio": "b.wav", "duration": 1, "words": [{"word": "a", "start": 0.1}]}, "'end'"),
+        ({"audio": "b.wav", "duration": 1, "words": [{"word": "a", "start": True, "end": 2}]}, "'start'"),
+        ({"audio": "b.wav", "duration": 1, "words": [{"word": " ", "start": 0.1, "end": 0.2}]}, "must be text"),
+        ({"audio": "b.wav", "duration": 1, "words": [{"word": "a", "start": 0.3, "end": 0.2}]}, "ends no earlier"),
+        ({"audio": "b.wav", "duration": 1, "words": [{"word": "a", "start": -0.1, "end": 0.2}]}, "0 or later"),
+        ({"audio": "b.wav", "duration": 1, "words": [timed("a", 0.4), timed("b", 0.3)]}, "in the order"),
     ],
 )
 def test_an_error_names_its_line(tmp_path: Path, line: object, complaint: str) -> None:
@@ -86,6 +103,14 @@ def test_samples_come_at_16_khz_whatever_the_file_has(tmp_path: Path) -> None:
     assert np.argmax(np.abs(np.fft.rfft(samples[:16_000], 16_000))) == 440  # Hz, so the rate is right
 
 
+@pytest.mark.parametrize("name", ["a.mp3", "a.aiff", "a.au", "a.caf"])
+def test_formats_that_only_training_reads(tmp_path: Path, name: str) -> None:
+    soundfile.write(tmp_path / name, 0.5 * np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000), 48_000)
+    samples = load(utterance(tmp_path / name))
+    assert np.argmax(np.abs(np.fft.rfft(samples[:16_000], 16_000))) == 440  # Hz
+    assert abs(len(samples) - 16_000) <= 1000  # MP3 comes in whole frames
+
+
 def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match=r"gone\.wav"):
         load(utterance(tmp_path / "gone.wav"))
@@ -93,5 +118,7 @@ def test_a_recording_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"this is not audio at all")
-    with pytest.raises(AudioError, match=r"bad\.wav"):
-        load(utterance(tmp_path / "bad.wav"))
+    (tmp_path / "folder.wav").mkdir()
+    for name in ("bad", "folder"):
+        with pytest.raises(AudioError, match=rf"{name}\.wav"):
+            load(utterance(tmp_path / f"{name}.wav"))
