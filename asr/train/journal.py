@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asr.errors import NotFoundError
 from asr.train.loop import Began, Event, Saved, Step, Validated
 from asr.train.score import Counts, pool
 
 LOG = "log.jsonl"
+TOKEN_PIXELS = 8  # the height of a token in pictures of attention; a frame is one pixel wide
 
 
 def as_line(event: Event) -> dict[str, Any]:
@@ -75,15 +75,12 @@ class Board:
         if isinstance(event, Validated):
             for name, wer in rates(event.counts).items():
                 self.writer.add_scalar(f"wer/{name}", wer, event.step)
+            if event.looked is not None and event.looked.size:
+                scaled = np.repeat(event.looked / max(float(event.looked.max()), 1e-9), TOKEN_PIXELS, axis=0)
+                self.writer.add_image("attention", scaled[None], event.step)
         else:
             for name, value in event.losses.items():
                 self.writer.add_scalar(f"loss/{name}", value, event.step)
             self.writer.add_scalar("learning_rate", event.learning_rate, event.step)
             self.writer.add_scalar("gradient", event.gradient, event.step)
-        self.writer.flush()
-
-    def show_attention(self, weights: NDArray[np.float32], step: int) -> None:
-        """A picture of one utterance's alignment: (tokens, frames), the first token above."""
-        scaled = weights / max(float(weights.max()), 1e-9)
-        self.writer.add_image("attention", np.repeat(scaled, 8, axis=0)[None], step)
         self.writer.flush()

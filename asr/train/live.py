@@ -21,13 +21,14 @@ from asr.runtime.sessions import Decoder, Encoder
 from asr.train.description import describe
 
 
-def live_recognizer(model: SpeechModel, tokenizer: Path) -> Recognizer:
+def live_recognizer(model: SpeechModel, tokenizer: Path, chunk: int | None = None) -> Recognizer:
     """A recogniser of the weights as they are at each call. The model is to be in evaluation mode when it is called.
 
     tokenizer  the model's tokenizer.json
+    chunk      frames: read whole segments under the mask of that chunk size, which is what streaming hears of them
     """
     bundle = describe(model.config, tokenizer)
-    encoder, decoder = TorchSession(EncoderGraph(model)), TorchSession(DecoderGraph(model))
+    encoder, decoder = TorchSession(EncoderGraph(model, chunk)), TorchSession(DecoderGraph(model))
     return Recognizer(bundle, Encoder(bundle, encoder), Decoder(bundle, decoder), Tokenizer.from_file(str(tokenizer)))
 
 

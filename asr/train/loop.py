@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import distributed
 from torch.optim.swa_utils import AveragedModel
 
@@ -30,7 +32,7 @@ from asr.train.score import Counts, pool
 from asr.train.spec_augment import MaskedFrontEnd
 from asr.train.start import Speller
 from asr.train.state import Progress
-from asr.train.validate import validate
+from asr.train.validate import look, validate
 
 PLACES = 1_000_003  # more than the batches of any epoch: keeps the seeds of two places apart
 
@@ -73,6 +75,7 @@ class Validated:
     step: int
     counts: dict[str, Counts]
     best: bool  # so far
+    looked: NDArray[np.float32] | None = None  # (tokens, frames) of a dev utterance, where TensorBoard wants it
 
 
 @dataclass(frozen=True)
@@ -296,26 +299,31 @@ def keep(learner: Learner, dev_sets: dict[str, list[Utterance]], step: int) -> I
     last = step == loop.steps
     if dev_sets and (last or step % loop.validate_every == 0):
         if learner.rank == 0:
-            counts = validate(learner.kept, learner.speller.file, dev_sets)
+            counts = validate(learner.kept, learner.speller.file, dev_sets, loop.validate_chunks)
             wer = pool(counts.values()).wer
             assert wer is not None, "dev sets hold utterances with a text"
             best = progress.best_wer is None or wer < progress.best_wer
             if best:
                 progress.best_wer, progress.best_step = wer, step
                 progress.best = {name: asdict(found) for name, found in counts.items()}
-            yield Validated(step, counts, best)
+            yield Validated(step, counts, best, picture(learner, dev_sets) if loop.tensorboard else None)
             folder = save(learner)
             if best:
                 state.publish(folder, learner.recipe.folder)
             yield Saved(step, folder)
-    elif last or step % loop.save_every == 0:
-        if learner.rank == 0:
-            folder = save(learner)
-            if not dev_sets:
-                state.publish(folder, learner.recipe.folder)
-            yield Saved(step, folder)
+    elif (last or step % loop.save_every == 0) and learner.rank == 0:
+        folder = save(learner)
+        if not dev_sets:
+            state.publish(folder, learner.recipe.folder)
+        yield Saved(step, folder)
     if learner.world > 1:
         distributed.barrier()
+
+
+def picture(learner: Learner, dev_sets: dict[str, list[Utterance]]) -> NDArray[np.float32]:
+    """Where the words of the first dev utterance look: always the same one, so that pictures can be compared."""
+    first = next(one for utterances in dev_sets.values() for one in utterances)
+    return look(learner.kept, learner.speller.file, first)
 
 
 def save(learner: Learner) -> Path:

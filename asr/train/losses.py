@@ -1,7 +1,7 @@
 """What is minimised: the parts of a recipe's objective, each a value per utterance.
 
-A batch's loss is the mean of its utterances' losses, and an utterance's is a mean over its tokens, frames or characters,
-so that neither who shares the batch nor how long somebody speaks changes what an utterance says.
+A batch's loss is the mean of its utterances' losses, and an utterance's is a mean over its tokens, frames or
+characters, so that neither who shares the batch nor how long somebody speaks changes what an utterance says.
 """
 
 from collections.abc import Sequence
@@ -85,7 +85,7 @@ def losses(
     teacher: SpeechModel | None = None,
     clean: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """The parts of the objective that have a weight, by their names in it, each (batch,), and their weighted sum, "loss".
+    """The parts of the objective that have a weight, by name, each (batch,), and their weighted sum, "loss".
 
     samples, lengths  as SpeechModel.encode has them
     chunk             frames; FULL for full context

@@ -120,6 +120,7 @@ class Loop:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the processor multiplies in it
     save_every: int = 100  # steps
     validate_every: int = 500  # steps
+    validate_chunks: tuple[int, ...] = (FULL,)  # frames: the dev sets are decoded once under each of these masks
     keep: int = 2  # checkpoints
     tensorboard: bool = False
 

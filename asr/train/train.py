@@ -1,8 +1,8 @@
 """asr-train: recordings and their texts become a model.
 
-    asr-train --check MANIFEST                       what is in the data, and how long it would take
-    asr-train RECIPE [--set SECTION.KEY=VALUE ...]   train; RECIPE is a TOML file or the name of one that comes with Heed
-    asr-train RECIPE --resume                        go on after a stop or a kill, exactly
+    asr-train --check MANIFEST                              what is in the data, and how long it would take
+    asr-train RECIPE [--set SECTION.KEY=VALUE ...]          train by a TOML file, or by a recipe that comes with Heed
+    asr-train RECIPE --resume                               go on after a stop or a kill, exactly
     torchrun --nproc_per_node 2 -m asr.train.train RECIPE   in several processes
 
 A stop (Ctrl-C, SIGTERM) ends the run after the step that it is in, with a checkpoint.
@@ -123,9 +123,10 @@ class Telling:
             recent, self.steps = self.steps, []
             return f"step {event.step}/{recipe.loop.steps}  {means(recent)}"
         if isinstance(event, Began):
+            precision = "bf16" if event.bf16 else "fp32"
             return (
                 f"{event.utterances} utterances, {event.audio_s / 3600:.2f} hours; {event.learning / 1e6:.2f} of "
-                f"{event.parameters / 1e6:.2f} M parameters learn, on {event.device} in {'bf16' if event.bf16 else 'fp32'}"
+                f"{event.parameters / 1e6:.2f} M parameters learn, on {event.device} in {precision}"
                 + (f"; on from step {event.step}" if event.step else "")
             )
         if isinstance(event, Saved):

@@ -249,3 +249,19 @@ def test_the_command_tells_of_the_run(data: Path, tmp_path: Path, capfd: pytest.
 def test_the_command_wants_a_recipe_or_a_manifest() -> None:
     with pytest.raises(SystemExit):
         main([])
+
+
+def test_tensorboard_has_losses_and_a_picture_of_attention(data: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    changes = {"data__dev_sets": ["tones"], "loop__tensorboard": True, "loop__steps": 4, "loop__validate_every": 4}
+    assert main([str(toml(tmp_path / "recipe.toml", values(data, tmp_path / "run", **changes)))]) == 0
+    written = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert len(written.Scalars("loss/ctc")) == 4
+    assert [round(point.value, 2) for point in written.Scalars("wer/tones")]
+
+
+def test_validation_listens_in_each_chunk_size(data: Path, tmp_path: Path) -> None:
+    wanted = recipe(data, tmp_path / "run", data__dev_sets=["tones"], loop__steps=3, loop__validate_chunks=[0, 16, 32])
+    (validated,) = (event for event in learn(wanted) if isinstance(event, Validated))
+    assert list(validated.counts) == ["tones full", "tones 320ms", "tones 640ms"]
