@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 # For the small CPU build: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH  ?= torch==2.13.0
 MODEL  ?= asr/models/tiny.en
+RECIPE ?= tiny
 PROTO  := proto/asr/v1/speech.proto
 STUBS  := asr/v1/speech_pb2.py
 
@@ -52,6 +53,9 @@ check: setup ## style, types, who imports whom
 format: setup ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+train: setup ## RECIPE=tiny, with options after it in SET (SET="--set data.root=DATA/train")
+	$(BIN)/asr-train $(RECIPE) $(SET)
 
 evaluate: setup ## score MODEL on DATA=DIR, beside the peers that are installed (PEERS="--peer faster-whisper")
 	$(BIN)/asr-evaluate --model $(MODEL) --data $(DATA) $(PEERS)

@@ -29,6 +29,9 @@ class MultiHead(Mechanism):
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
         self.mechanism = mechanism
+        self.steps = mechanism.steps
+        self.carried = tuple(one._replace(shape=(heads, *one.shape)) for one in mechanism.carried)
+        self.promise_what(mechanism)
 
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, state: State = None

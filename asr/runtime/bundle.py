@@ -89,6 +89,12 @@ class Bundle:
         """Samples of the longest segment."""
         return self.max_frames * self.frame_hop
 
+    @property
+    def grows(self) -> bool:
+        """Whether a segment can be encoded while it is spoken: weights that know true lengths, and features that need
+        no look at the future. Else it is read anew as it grows."""
+        return self.pad_s == 0 and self.log_mel == "fixed"
+
     def save(self, folder: Path) -> None:
         """Write model.json, with the digests of the files as they now are."""
         digests = {name: digest(folder / name) for name in (*GRAPHS, TOKENIZER)}

@@ -12,6 +12,8 @@ FLOOR_PERCENTILE, SPEECH_PERCENTILE = 10, 95
 THRESHOLD = 0.35  # of the way from the floor to speech, in dB
 SMALLEST_RANGE_DB = 12.0  # between floor and speech; less is one steady sound, taken as speech where it is loud
 PAUSE_S = 0.3  # the stretch whose mean level marks a pause
+GAP_STEPS = 10  # by how much the time between two words may be wrong...
+GAP_DB = 0.5  # ...where each step away from it must be made up by so much less sound
 SILENCE_DB = -120.0
 DIGITAL_SILENCE_DB = -100.0  # below it nothing was recorded: padding, which says nothing of the background
 
@@ -44,3 +46,10 @@ def quietest(level: NDArray[np.float32], first: int, last: int) -> int:
     width = max(1, round(PAUSE_S * 16_000 / STEP))
     mean = np.convolve(np.maximum(level, QUIETEST_SPEECH_DB - 20), np.full(width, 1 / width), mode="same")[first:last]
     return first + int(mean.size - 1 - mean[::-1].argmin())
+
+
+def gap(level: NDArray[np.float32], step: int) -> int:
+    """The step near the given one at which two words part: where it is quieter."""
+    near = np.arange(max(step - GAP_STEPS, 1), min(step + GAP_STEPS, level.size - 1) + 1)
+    around = (level[near - 1] + level[near]) / 2  # the steps before and after the cut
+    return int(near[(around + GAP_DB * np.abs(near - step)).argmin()])

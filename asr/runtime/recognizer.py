@@ -11,9 +11,10 @@ from tokenizers import Tokenizer
 
 from asr.errors import FormatError, NotFoundError, OptionError
 from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
+from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
-from asr.runtime.sessions import Decoder, Encoder, Source, open_session
+from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
@@ -29,6 +30,7 @@ class Options:
     language: str = ""  # "": the model's own, or "auto" where it has several; BCP-47, the region is ignored
     alignment: bool = False  # results carry their Alignment
     interim: bool = True  # False: finals alone
+    policy: str = ""  # when text is called stable (policy.py); "": what suits the model
 
 
 DEFAULT = Options()
@@ -78,6 +80,8 @@ class Recognizer:
                 f"model {bundle.name} has no latency mode {options.latency_mode!r}; "
                 f"it has {', '.join(bundle.latency_modes)}"
             )
+        if options.policy and options.policy not in POLICIES:
+            raise OptionError(f"there is no policy {options.policy!r}; there are {', '.join(POLICIES)}")
         return Stream(self, self.language(options.language), options)
 
     def language(self, wanted: str) -> str:
@@ -101,21 +105,32 @@ class Recognizer:
         return max(tokens.languages, key=lambda code: float(log_probs[-1, tokens.languages[code]]))
 
     def decode(
-        self, source: Source, language: str, forced: Sequence[int] = (), draft: Sequence[int] = ()
-    ) -> Hypothesis:
-        """Search over one segment; forced and draft as in search.greedy."""
+        self,
+        source: Source,
+        language: str,
+        forced: Sequence[int] = (),
+        draft: Sequence[int] = (),
+        kept: DecoderState | None = None,
+    ) -> Hypothesis[DecoderState]:
+        """Search over one segment; forced, draft and kept as in search.greedy."""
         tokens = self.bundle.tokens
         prompt = tokens.prompt(language)
         longest = WORDS_AT_LEAST + int(WORDS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
+        # Whisper always says something first; weights that know true lengths learned to wait.
+        first = [token for token in tokens.suppress_first if token != tokens.end or not self.bundle.grows]
         rules = Rules(
             end=tokens.end,
             max_tokens=min(longest * tokens.per_word, self.bundle.max_tokens - len(prompt)),
             suppress=np.array(tokens.suppress, np.intp),
-            suppress_first=np.array(tokens.suppress_first, np.intp),
+            suppress_first=np.array(first, np.intp),
             no_speech=tokens.no_speech,
             per_word=tokens.per_word,
         )
-        return greedy(self.decoder.over(source), prompt, rules, forced, draft)
+        return greedy(self.decoder.over(source), prompt, rules, forced, draft, kept)
+
+    def keep(self, state: DecoderState, language: str, tokens: int) -> DecoderState:
+        """What `decode` wants of an earlier hypothesis's state to go on after so many tokens of text."""
+        return self.decoder.rewind(state, len(self.bundle.tokens.prompt(language)) + tokens - 1)
 
 
 def language_of(finals: Sequence[Result], asked: str) -> str:

@@ -7,7 +7,7 @@ goes on from there token by token. The result is greedy's own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,8 @@ class Rules:
 
 
 @dataclass(frozen=True, eq=False)
-class Hypothesis:
-    """What was said, as far as search can tell."""
+class Hypothesis(Generic[S]):
+    """What was said, as far as search can tell; from a kept state, what was said after it."""
 
     tokens: tuple[int, ...]  # the end token not among them
     log_probs: NDArray[np.float32]  # (tokens,)
@@ -58,6 +58,7 @@ class Hypothesis:
     end_log_prob: float  # of the end where search stopped; 0 where a guard stopped it
     no_speech_prob: float
     complete: bool  # False: stopped by the limit on length or because it looped
+    state: S  # the decoder's, after the prompt and at least all tokens but the last
 
     @property
     def avg_logprob(self) -> float:
@@ -66,23 +67,36 @@ class Hypothesis:
 
 
 def greedy(
-    stepper: Stepper[S], prompt: Sequence[int], rules: Rules, forced: Sequence[int] = (), draft: Sequence[int] = ()
-) -> Hypothesis:
+    stepper: Stepper[S],
+    prompt: Sequence[int],
+    rules: Rules,
+    forced: Sequence[int] = (),
+    draft: Sequence[int] = (),
+    kept: S | None = None,
+) -> Hypothesis[S]:
     """The most probable token at each step, until the end token or a guard.
 
     prompt  tokens before the text, at least one
     forced  the text's first tokens, whatever their probability
     draft   a guess at what follows them; it changes the cost, never the result
+    kept    the state after the prompt and all forced tokens but the last, from an earlier search: they are not
+            decoded again, and the hypothesis is what follows them
     """
     forced = forced[: rules.max_tokens]
     if not stepper.several_tokens:
         draft = ()
     guessed = [*forced, *draft][: rules.max_tokens]
-    log_probs, weights, state = stepper.step([*prompt, *guessed], stepper.start())
-    no_speech_prob = 0.0 if rules.no_speech is None else float(np.exp(log_probs[0, rules.no_speech]))
-    log_probs, weights = log_probs[len(prompt) - 1 :], weights[:, len(prompt) - 1 :]
+    known = 0 if kept is None else len(forced)  # tokens that the hypothesis leaves out
+    first = len(prompt) + known - 1  # after this one comes the hypothesis's first
+    if kept is None:
+        log_probs, weights, state = stepper.step([*prompt, *guessed], stepper.start())
+        no_speech_prob = 0.0 if rules.no_speech is None else float(np.exp(log_probs[0, rules.no_speech]))
+        log_probs, weights = log_probs[first:], weights[:, first:]
+    else:
+        log_probs, weights, state = stepper.step([*prompt, *guessed][first:], kept)
+        no_speech_prob = 0.0
 
-    text: list[int] = []
+    text: list[int] = list(forced[:known])
     scores: list[float] = []
     looked: list[NDArray[np.float32]] = []
     while True:
@@ -91,8 +105,9 @@ def greedy(
             token = forced[here] if here < len(forced) else best(log_probs[row], rules, first=here == 0)
             looked.append(weights[:, row])
             if token == rules.end or here == rules.max_tokens:
-                end = float(log_probs[row, token]) if token == rules.end else 0.0
-                return found(text, scores, looked, no_speech_prob, end, complete=token == rules.end)
+                complete = token == rules.end
+                end = float(log_probs[row, token]) if complete else 0.0
+                return found(text[known:], scores, looked, no_speech_prob, end, complete, state)
             text.append(token)
             scores.append(float(log_probs[row, token]))
             if here >= len(guessed) or token != guessed[here]:
@@ -101,7 +116,8 @@ def greedy(
                     guessed = []
                 break
         if (once := loop_start(text, rules.per_word)) is not None and once >= len(forced):
-            return found(text[:once], scores[:once], looked[: once + 1], no_speech_prob, 0.0, complete=False)
+            size = once - known
+            return found(text[known:once], scores[:size], looked[: size + 1], no_speech_prob, 0.0, False, state)
         log_probs, weights, state = stepper.step([text[-1]], state)
 
 
@@ -134,7 +150,7 @@ def found(
     no_speech_prob: float,
     end_log_prob: float,
     complete: bool,
-) -> Hypothesis:
-    return Hypothesis(
-        tuple(text), np.array(scores, np.float32), np.stack(looked, axis=1), end_log_prob, no_speech_prob, complete
-    )
+    state: S,
+) -> Hypothesis[S]:
+    weights = np.stack(looked, axis=1)
+    return Hypothesis(tuple(text), np.array(scores, np.float32), weights, end_log_prob, no_speech_prob, complete, state)

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from asr.errors import FormatError
 from asr.runtime.bundle import BATCH, FRAMES, Bundle, State
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
+
+FRAME_AXIS = -2  # of source_* and of ctc
+CTC = "ctc"
+MORE_TO_COME = 10**6  # frames of a segment of which nobody knows where it ends
+END_SILENCE_S = 0.3  # added to a segment for weights that know true lengths: they hear from it that nothing follows
 
 
 class Named(Protocol):
@@ -35,9 +40,25 @@ class Session(Protocol):
 class Source:
     """Encoded speech of one segment, as the decoder reads it."""
 
-    arrays: Arrays  # source_* by the names of the decoder's inputs
+    arrays: Arrays  # source_* by the names of the decoder's inputs, FRAME_AXIS of each at least `frames` long
     frames: int  # that the decoder may look at
     heard: int  # of these, those with audio rather than padding
+    ctc: NDArray[np.float32] | None = None  # (frames, 1 + alphabet) log-probabilities where the model has the head
+    grows: bool = False  # it is one of a growing segment: the next will have these frames and more
+
+    @property
+    def room(self) -> int:
+        """Frames that the arrays hold; the decoder looks at none past `frames`."""
+        room: int = next(iter(self.arrays.values())).shape[FRAME_AXIS]
+        return room
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """What one call of the encoder gives."""
+
+    arrays: Arrays  # source_*, and ctc where the model has the head; FRAME_AXIS is the call's frames
+    caches: Arrays  # for the call after it
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,25 +90,70 @@ class Encoder:
     def __init__(self, bundle: Bundle, session: Session):
         self.bundle = bundle
         self.session = session
-        self.sources = [output.name for output in self.session.get_outputs() if output.name.startswith("source_")]
+        outputs = [output.name for output in self.session.get_outputs()]
+        self.sources = [name for name in outputs if name.startswith("source_")]
+        self.made = [*self.sources, *(name for name in outputs if name == CTC)]
         self.caches = [item.name for item in self.session.get_inputs() if item.name.startswith("cache_")]
 
     def encode(self, samples: NDArray[np.float32]) -> Source:
         """Encode a whole segment at full context: (n,) samples, at most bundle.max_samples."""
         bundle = self.bundle
-        heard = max(1, -(-samples.size // bundle.frame_hop))
-        frames = max(heard, round(bundle.pad_s / bundle.frame_hop_s))
-        window = np.zeros((1, bundle.look_back + frames * bundle.frame_hop + bundle.look_ahead), np.float32)
-        window[0, bundle.look_back : bundle.look_back + samples.size] = samples
+        heard = self.frames_of(samples.size)
+        total = min(heard + self.end_silence, max(heard, bundle.max_frames))
+        frames = max(total, round(bundle.pad_s / bundle.frame_hop_s))
+        values = self._run(self.made, self._window(samples, 0, frames), 0, total, self.no_caches())
+        arrays = dict(zip(self.made, values, strict=True))
+        return source_of(arrays, frames, heard)
+
+    def encode_chunk(
+        self, samples: NDArray[np.float32], position: int, frames: int, total: int, caches: Arrays
+    ) -> Encoded:
+        """Encode the segment's next frames, each of which sees these and the cached ones.
+
+        samples  (n,) of the segment from its start, with look_ahead after these frames unless it ends before
+        total    frames of the segment; MORE_TO_COME where that is not known
+        caches   what the chunk before gave; no_caches() for the first
+        """
+        window = self._window(samples, position, frames)
+        outputs = [*self.made, *(f"new_{name}" for name in self.caches)]
+        values = self._run(outputs, window, position, total, caches)
+        arrays = dict(zip(self.made, values, strict=False))
+        return Encoded(arrays, dict(zip(self.caches, values[len(self.made) :], strict=True)))
+
+    def no_caches(self) -> Arrays:
+        bundle = self.bundle
         empty = np.zeros((1, bundle.encoder_heads, 0, bundle.dim // bundle.encoder_heads), np.float32)
-        feed: Arrays = {
-            "samples": window,
-            "position": np.zeros(1, np.int64),
-            "total": np.array([heard]),
-            **dict.fromkeys(self.caches, empty),
-        }
-        values = self.session.run(self.sources, feed)
-        return Source(dict(zip(self.sources, values, strict=True)), frames, heard)
+        return dict.fromkeys(self.caches, empty)
+
+    def frames_of(self, samples: int) -> int:
+        """Frames with audio of so many samples; there is always one."""
+        return max(1, -(-samples // self.bundle.frame_hop))
+
+    @property
+    def end_silence(self) -> int:
+        """Frames of silence that are added where a segment ends."""
+        return round(END_SILENCE_S / self.bundle.frame_hop_s) if self.bundle.grows else 0
+
+    def _window(self, samples: NDArray[np.float32], position: int, frames: int) -> NDArray[np.float32]:
+        """Samples of these frames with what is before and after them, zeros where the segment has none."""
+        bundle = self.bundle
+        first = position * bundle.frame_hop - bundle.look_back
+        window = np.zeros((1, bundle.look_back + frames * bundle.frame_hop + bundle.look_ahead), np.float32)
+        there = samples[max(first, 0) : first + window.size]
+        window[0, max(-first, 0) : max(-first, 0) + there.size] = there
+        return window
+
+    def _run(
+        self, names: Sequence[str], window: NDArray[np.float32], position: int, total: int, caches: Arrays
+    ) -> Sequence[NDArray[Any]]:
+        feed = {"samples": window, "position": np.array([position]), "total": np.array([total]), **caches}
+        return self.session.run(names, feed)
+
+
+def source_of(arrays: Arrays, frames: int, heard: int, grows: bool = False) -> Source:
+    """A source of what the encoder made: arrays with a batch of one."""
+    ctc = arrays[CTC][0, :frames] if CTC in arrays else None
+    return Source({name: values for name, values in arrays.items() if name != CTC}, frames, heard, ctc, grows)
 
 
 class Decoder:
@@ -103,6 +169,16 @@ class Decoder:
 
     def over(self, source: Source) -> "SourceDecoder":
         return SourceDecoder(self, source)
+
+    def rewind(self, state: DecoderState, length: int) -> DecoderState:
+        """The state as it was after the first `length` tokens."""
+        kept = {
+            described.name: np.take(state.arrays[described.name], range(length), axis=described.grows)
+            for described in self.bundle.states
+            if described.grows is not None
+        }
+        assert len(kept) == len(state.arrays), "only a state that grows can be rewound"
+        return DecoderState(kept, length)
 
 
 class SourceDecoder:
@@ -122,7 +198,7 @@ class SourceDecoder:
 
     def start(self) -> DecoderState:
         return DecoderState(
-            {state.name: initial(state, self.source.frames) for state in self.decoder.bundle.states}, length=0
+            {state.name: initial(state, self.source.room) for state in self.decoder.bundle.states}, length=0
         )
 
     def step(
@@ -140,14 +216,7 @@ class SourceDecoder:
         return np.concatenate(log_probs), np.concatenate(weights, axis=1), state
 
     def rewind(self, state: DecoderState, length: int) -> DecoderState:
-        """The state as it was after the first `length` tokens."""
-        kept = {
-            described.name: np.take(state.arrays[described.name], range(length), axis=described.grows)
-            for described in self.decoder.bundle.states
-            if described.grows is not None
-        }
-        assert len(kept) == len(state.arrays), "only a state that grows can be rewound"
-        return DecoderState(kept, length)
+        return self.decoder.rewind(state, length)
 
     def _run(
         self, tokens: Sequence[int], state: DecoderState

@@ -1,45 +1,43 @@
 """A live utterance: when to read it, what of the text is stable, where a segment ends.
 
-Samples gather into a segment. At each point of the chunk grid, counted from the segment's
-start, the segment is read anew at full context and its text compared with the reading
-before: the words that both agree on become stable (local agreement, Liu et al. 2020) and
-are from then on forced upon every later reading, so they are never taken back. The rest of
-the last reading is the draft of the next.
+Samples gather into a segment, which is looked at when a chunk of it, counted from the segment's start, has come. Where
+the model can, each chunk is encoded once, on top of what was kept of those before (growing.py), and decoding goes on
+from the last stable token; else the segment is read anew at full context. A policy (policy.py) says how many words of
+the reading are stable: these are never taken back. The rest of the reading is the draft of the next.
 
-All decisions hang on the samples up to a grid point alone, never on how they came, so packets
-change nothing. A segment ends where its speaker pauses, at a flush, or before 30 s at the
-quietest point; it is the longest audio ever held.
+All decisions hang on the samples up to a grid point alone, never on how they came, so packets change nothing. A
+segment ends where its speaker pauses, at a flush, or before 30 s: between two words, or at its quietest point. It is
+the longest audio ever held.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asr.errors import InputError
-from asr.runtime.loudness import STEP, levels, loud, quietest
-from asr.runtime.reading import NOTHING, Reading, read
-from asr.runtime.result import Alignment, Cursors, Result, Row, Update, Word
+from asr.runtime import ctc
+from asr.runtime.growing import Growing
+from asr.runtime.loudness import STEP, gap, levels, loud, quietest
+from asr.runtime.policy import POLICIES
+from asr.runtime.reading import Place, Reading, Settled, read, settle
+from asr.runtime.result import Alignment, Cursors, Result, Update
+from asr.runtime.sessions import Source
 from asr.runtime.words import spell
 
 if TYPE_CHECKING:
     from asr.runtime.recognizer import Options, Recognizer
 
 END_PAUSE_S = 0.8  # a pause that ends a segment
+LATE_PAUSE_S = 0.4  # one that ends it when it is getting long
+LATE = 0.5  # of the longest segment: from here on it is getting long
 LEAD_S = 0.3  # kept before the first sound
 EARLIEST_CUT = 0.5  # of the longest segment: where the search for a quiet point begins
+CUT_S = 2.0  # a segment is cut between words so much before its end, or later: what is heard twice
+WORDLESS_S = 4.0  # sound in which no letter was heard for so long is dropped like silence
 PROVISIONAL_STABILITY = 0.5  # any value below 1: no measure of it is claimed
 STABLE = 1.0
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The part of a segment's text that is never taken back."""
-
-    tokens: tuple[int, ...] = ()
-    words: tuple[Word, ...] = ()
-    rows: tuple[Row, ...] = ()
 
 
 class Stream:
@@ -53,10 +51,15 @@ class Stream:
         self.rate = bundle.sample_rate
         self.longest = bundle.max_samples
         self.chunk = bundle.latency_modes[options.latency_mode] * bundle.frame_hop  # samples; 0: whole segments
+        self.grows = bundle.grows and self.chunk > 0
+        self.ahead = bundle.look_ahead if self.grows else 0  # samples that a chunk waits for
+        self.last_point = self.longest // self.chunk * self.chunk if self.grows else self.longest
+        self.policy = POLICIES[options.policy or ("align_att" if self.grows else "agreement")]
         self.held = np.zeros(2 * self.longest, np.float32)  # the segment's samples, from its start
         self.size = 0  # of these, how many there are
         self.start = 0  # of the segment in the stream
         self.read_to = 0  # samples of the segment that the last grid point saw
+        self.growing: Growing | None = None  # the segment's encoding; None: nothing is encoded yet, or kept
         self.settled = Settled()
         self.draft: tuple[int, ...] = ()  # what the last reading said after the settled tokens
         self.processed = 0  # samples of the stream that results so far have read
@@ -72,7 +75,7 @@ class Stream:
             part = samples[first : first + self.longest]
             self.held[self.size : self.size + part.size] = part
             self.size += part.size
-            while (point := self._next_point()) <= self.size:
+            while (point := self._next_point()) + self.ahead <= self.size:
                 updates += self._reach(point)
         return updates
 
@@ -89,37 +92,44 @@ class Stream:
 
     def _next_point(self) -> int:
         """Samples of the segment at which it is looked at next."""
-        return min(self.read_to + self.chunk, self.longest) if self.chunk else self.longest
+        return min(self.read_to + self.chunk, self.last_point) if self.chunk else self.longest
 
     def _settle_all(self) -> list[Update]:
         self.processed = self.start + self.size
-        return self._end_segment(self.size) if self.size else []
+        return self._end_segment(self.size, last=True) if self.size else []
 
     def _reach(self, point: int) -> list[Update]:
         """Decide at a grid point: still silence, segment over, or a new reading."""
         self.read_to = point
-        self.processed = self.start + point
+        # what lies after a cut is looked at again, but it was heard before
+        self.processed = max(self.processed, self.start + point + self.ahead)
         level = levels(self.held[:point])
         if not self.chunk:
-            return self._end_segment(self._cut(level))
+            return self._end_segment(self._quiet_point(level))
         sounding = np.flatnonzero(loud(level)) * STEP
-        if not self.settled.tokens and not self.draft:
+        if not self.settled.tokens and not self.draft and self.growing is None:
             lead = int(LEAD_S * self.rate)
             self._forget((int(sounding[0]) if sounding.size else point) - lead)
             if not sounding.size:
                 return []
-        last_sound = self.processed if not sounding.size else self.processed - point + int(sounding[-1])
-        if self.processed - last_sound >= END_PAUSE_S * self.rate:
+        quiet = point - int(sounding[-1]) if sounding.size else 0
+        if quiet >= self._pause():
             return self._end_segment(self.read_to)
-        if self.read_to == self.longest:
-            return self._end_segment(self._cut(level))
-        return self._interim()
+        if self.read_to == self.longest and not self.grows:
+            return self._end_segment(self._quiet_point(level))
+        return self._go_on(level)
+
+    def _pause(self) -> float:
+        """Samples of quiet that end the segment."""
+        late = self.grows and self.read_to >= LATE * self.longest
+        return (LATE_PAUSE_S if late else END_PAUSE_S) * self.rate
 
     def _forget(self, samples: int) -> None:
         """Drop leading silence, in whole chunks, so that the grid stays where it is."""
         whole = max(0, samples) // self.chunk * self.chunk
         self._advance(whole)
         self.read_to -= whole
+        self.growing = None
 
     def _advance(self, samples: int) -> None:
         """Move the segment's start."""
@@ -127,110 +137,109 @@ class Stream:
         self.size -= samples
         self.start += samples
 
-    def _cut(self, level: NDArray[np.float32]) -> int:
+    def _read(self, samples: int, last: bool = False) -> Reading:
+        """Read the segment's first samples; last: it ends after them, whatever was received."""
+        place = Place(self.start / self.rate, self.processed / self.rate, self.rows_said, self.language)
+        heard = self.held[:samples]
+        return read(self.recognizer, heard, lambda: self._encode(samples, last), self.settled, self.draft, place)
+
+    def _encode(self, samples: int, last: bool) -> Source:
+        """The encoding of the segment's first samples, on top of what is kept of it where the model can."""
+        encoder = self.recognizer.encoder
+        if not self.grows:
+            return encoder.encode(self.held[:samples])
+        if self.growing is None:
+            self.growing = Growing(encoder, self.chunk // encoder.bundle.frame_hop)
+        if last:
+            return self.growing.end(self.held[:samples])
+        return self.growing.reach(self.held[: samples + self.ahead], samples // encoder.bundle.frame_hop)
+
+    def _go_on(self, level: NDArray[np.float32]) -> list[Update]:
+        """Read the segment as far as it has come; settle what the policy calls stable."""
+        reading = self._read(self.read_to)
+        if self.grows and self.read_to == self.last_point:
+            return self._cut(reading, level)
+        tail = self._settle(reading, self.policy(reading.evidence(self.settled, self.draft)))
+        if reading.letters is not None and not any(map(str.isalnum, spell(self.recognizer.tokenizer, tail.tokens))):
+            quiet = ctc.quiet_frames(reading.letters) * self.recognizer.bundle.frame_hop
+            if self.settled.tokens and quiet >= self._pause():
+                self._settle(tail, None)
+                return self._close(self.read_to)
+            if not self.settled.tokens and quiet >= WORDLESS_S * self.rate:
+                self._forget(self.read_to - int(LEAD_S * self.rate))
+                return []
+        return self._interims(tail)
+
+    def _settle(self, reading: Reading, count: int | None) -> Reading:
+        """Take the reading's first tokens into the settled text, None: all that it says; returns what is left."""
+        self.settled, tail = settle(self.recognizer, self.settled, reading, count)
+        self.draft = tail.tokens
+        return tail
+
+    def _interims(self, tail: Reading) -> list[Update]:
+        """What is stable, then what is not."""
+        if not self.options.interim:
+            return []
+        results = []
+        if self.settled.tokens:
+            results.append(self._result(self.settled, is_final=False, stability=STABLE))
+        if tail.tokens:
+            results.append(self._result(tail, is_final=False, stability=PROVISIONAL_STABILITY))
+        return [Update(tuple(results), self._cursors())] if results else []
+
+    def _end_segment(self, samples: int, last: bool = False) -> list[Update]:
+        """Settle all that the segment's first samples say; the next segment starts after them."""
+        self._settle(self._read(samples, last), None)
+        return self._close(samples)
+
+    def _quiet_point(self, level: NDArray[np.float32]) -> int:
         """Where to end a segment that has no pause: at its quietest, after all that is settled."""
         words = self.settled.words
         said_s = words[-1].end_s - self.start / self.rate if words else 0.0
         earliest = max(int(EARLIEST_CUT * level.size), int(said_s * self.rate) // STEP)
         return quietest(level, min(earliest, level.size - 1), level.size) * STEP
 
-    def _read(self, samples: int) -> Reading:
-        """Read the segment's first samples, with what is settled forced and the draft verified."""
-        return read(
-            self.recognizer,
-            self.held[:samples],
-            self.start / self.rate,
-            self.rows_said,
-            self.language,
-            self.settled.tokens,
-            self.draft,
-        )
+    def _cut(self, tail: Reading, level: NDArray[np.float32]) -> list[Update]:
+        """End a segment that has no pause between two words, at most CUT_S before where it was read to.
 
-    def _interim(self) -> list[Update]:
-        """Read the growing segment; settle what agrees with the reading before."""
-        reading = self._read(self.read_to)
-        self._settle(reading, agreement(self.draft, reading.tokens[len(self.settled.tokens) :]))
-        self.draft = reading.tokens[len(self.settled.tokens) :]
-        if not reading.tokens or not self.options.interim:
-            return []
-        known, stable = len(self.settled.words), len(self.settled.tokens)
-        tail = replace(
-            reading,
-            tokens=reading.tokens[stable:],
-            words=reading.words[known:],
-            rows=tuple(replace(row, provisional=True) for row in reading.rows[stable:]),
-            log_probs=reading.log_probs[stable:],
-        )
-        results = []
-        if stable:
-            results.append(self._result(self._whole(reading, stable), is_final=False, stability=STABLE))
-        if tail.tokens:
-            results.append(self._result(tail, is_final=False, stability=PROVISIONAL_STABILITY))
-        return [Update(tuple(results), self._cursors())]
-
-    def _settle(self, reading: Reading, agreed: int) -> None:
-        """Take into the settled text the whole words within the next agreed tokens.
-
-        A word is whole when another follows it: the last one may still grow.
+        What is said before that is final, stable or not; what comes after is heard again in the next segment.
         """
-        stable = len(self.settled.tokens) + agreed
-        whole = [index for index, span in enumerate(reading.spans[:-1]) if span.last <= stable]
-        if whole and whole[-1] >= len(self.settled.words):
-            tokens = reading.spans[whole[-1]].last
-            self.settled = Settled(
-                reading.tokens[:tokens],
-                self.settled.words + reading.words[len(self.settled.words) : whole[-1] + 1],
-                self.settled.rows + reading.rows[len(self.settled.tokens) : tokens],
-            )
+        start_s, end_s = self.start / self.rate, (self.start + self.read_to) / self.rate
+        early = [span.last for span, word in zip(tail.spans, tail.words, strict=True) if word.start_s < end_s - CUT_S]
+        tail = self._settle(tail, max(early, default=0))
+        said_s = max(end_s - CUT_S, self.settled.words[-1].end_s if self.settled.words else 0.0)
+        between_s = max(said_s, tail.words[0].start_s) if tail.words else said_s
+        return self._close(gap(level, round((between_s - start_s) * self.rate / STEP)) * STEP)
 
-    def _whole(self, reading: Reading, tokens: int) -> Reading:
-        """The reading's first tokens, with words and rows as they were when they were settled."""
-        settled = self.settled
-        known = len(settled.words)
-        words = settled.words + reading.words[known:] if tokens > len(settled.tokens) else settled.words
-        rows = settled.rows + reading.rows[len(settled.rows) : tokens]
-        log_probs = reading.log_probs[:tokens]
-        return replace(reading, tokens=reading.tokens[:tokens], words=words, rows=rows, log_probs=log_probs)
-
-    def _end_segment(self, samples: int) -> list[Update]:
-        """The final of the segment's first samples; the next segment starts after them."""
-        reading = self._read(samples)
-        end_s = (self.start + samples) / self.rate
+    def _close(self, samples: int) -> list[Update]:
+        """The final of the segment's first samples, which says what is settled; the next segment starts after them."""
         results = []
-        if reading is not NOTHING:
-            whole = self._whole(reading, len(reading.tokens))
-            results.append(replace(self._result(whole, is_final=True, stability=0.0), end_s=end_s))
-            self.rows_said += len(whole.tokens)
+        if self.settled.tokens:
+            end_s = (self.start + samples) / self.rate
+            results.append(replace(self._result(self.settled, is_final=True, stability=0.0), end_s=end_s))
+            self.rows_said += len(self.settled.tokens)
         self._advance(samples)
-        self.read_to, self.settled, self.draft = 0, Settled(), ()
+        self.read_to, self.growing, self.settled, self.draft = 0, None, Settled(), ()
         return [Update(tuple(results), self._cursors())] if results else []
 
-    def _result(self, reading: Reading, is_final: bool, stability: float) -> Result:
+    def _result(self, said: Settled | Reading, is_final: bool, stability: float) -> Result:
         processed_s = self.processed / self.rate
         hop_s = self.recognizer.bundle.frame_hop_s
         return Result(
-            text=spell(self.recognizer.tokenizer, reading.tokens),
-            tokens=reading.tokens,
-            words=reading.words,
+            text=spell(self.recognizer.tokenizer, said.tokens),
+            tokens=said.tokens,
+            words=said.words,
             start_s=self.start / self.rate,
             end_s=processed_s,
             emission_s=processed_s,
             is_final=is_final,
             stability=stability,
-            language=reading.language,
-            avg_logprob=reading.avg_logprob,
-            no_speech_prob=reading.no_speech_prob,
-            alignment=Alignment(hop_s, self.start / self.rate, reading.rows) if self.options.alignment else None,
+            language=said.language,
+            avg_logprob=float(said.log_probs.mean()),
+            no_speech_prob=said.no_speech_prob,
+            alignment=Alignment(hop_s, self.start / self.rate, said.rows) if self.options.alignment else None,
         )
 
     def _cursors(self) -> Cursors:
         received = self.start + self.size
         return Cursors(received / self.rate, self.processed / self.rate, self.start / self.rate)
-
-
-def agreement(before: tuple[int, ...], now: tuple[int, ...]) -> int:
-    """How many tokens two readings have in common from their start."""
-    for index, (old, new) in enumerate(zip(before, now, strict=False)):
-        if old != new:
-            return index
-    return min(len(before), len(now))

@@ -69,6 +69,11 @@ def parts(tokenizer: Tokenizer, tokens: Sequence[int], without_spaces: bool) -> 
         yield part
 
 
+def letters(text: str) -> int | None:
+    """How many letters of a word are heard; None where it is written in figures."""
+    return None if any(map(str.isdigit, text)) else sum(map(str.isalpha, text))
+
+
 def joined(one: Span, next_one: Span) -> Span:
     return Span(one.text + next_one.text, one.first, next_one.last)
 

@@ -6,6 +6,7 @@ has the same plan. The batches are then made in any process, in any order: what 
 that example's own seed.
 """
 
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -251,9 +252,16 @@ def loader(corpus: Corpus, batches: Sequence[tuple[Example, ...]], workers: int)
             batch_size=None,
             num_workers=workers,
             prefetch_factor=PREFETCH if workers else None,
+            worker_init_fn=_leave_signals,
             generator=torch.Generator(),  # torch's own draws a seed from the global state, which is the loop's
         )
     )
+
+
+def _leave_signals(worker: int) -> None:
+    """A stop is the training process's to answer: it ends its loaders itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -327,6 +335,21 @@ def _batch(rows: list[_Row], complaints: list[str], clean: bool) -> Batch:
         cut=[row.cut for row in rows],
         ids=[row.id for row in rows],
         complaints=complaints,
+    )
+
+
+def take(batch: Batch, rows: Sequence[int], complaints: Sequence[str]) -> Batch:
+    """Some rows of a batch, with complaints about the others. Padding stays: who is left hears what it would have."""
+    picked = list(rows)
+    return Batch(
+        samples=batch.samples[picked],
+        clean=None if batch.clean is None else batch.clean[picked],
+        lengths=batch.lengths[picked],
+        texts=[batch.texts[row] for row in picked],
+        words=[batch.words[row] for row in picked],
+        cut=[batch.cut[row] for row in picked],
+        ids=[batch.ids[row] for row in picked],
+        complaints=[*batch.complaints, *complaints],
     )
 
 

@@ -62,12 +62,13 @@ def forget_after(run: Path, step: int) -> None:
 class Board:
     """TensorBoard's view of a run: the losses, the WER, and where a dev utterance's text looked."""
 
-    def __init__(self, run: Path):
+    def __init__(self, run: Path, done: int):
+        """done: the step that the run goes on from; what was shown of later ones is forgotten."""
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise NotFoundError("loop.tensorboard wants the package tensorboard: pip install tensorboard") from error
-        self.writer = SummaryWriter(str(run / "tensorboard"))
+        self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=done + 1)
 
     def show(self, event: Event) -> None:
         if isinstance(event, Saved | Began):

@@ -2,10 +2,10 @@
 
     asr-label --model DIR --align CHECKPOINT --data DIR --sets a,b --to DIR
 
-Writes TO/SET/manifest.jsonl for each set: the same recordings in the same order, their own text where they have one and
-else the model's, and `words` with times where the text can be followed in the audio. Times that a manifest has already
-are kept. What the model is not sure of is left out, for a wrong text teaches worse than none. asr-train reads the result
-as any other set.
+Writes TO/SET/manifest.jsonl for each set: the same recordings in the same order, their own text where they have one
+and else the model's, and `words` with times where the text can be followed in the audio. Times that a manifest has
+already are kept. What the model is not sure of is left out, for a wrong text teaches worse than none. asr-train reads
+the result as any other set.
 """
 
 import argparse

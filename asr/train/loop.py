@@ -9,7 +9,7 @@ all processes and divided by the number of utterances, so that their number does
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +20,20 @@ from numpy.typing import NDArray
 from torch import distributed
 from torch.optim.swa_utils import AveragedModel
 
+from asr.attention.fused import fuse
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import InputError, OptionError
 from asr.model.checkpoint import TOKENIZER, load_checkpoint
 from asr.model.model import SpeechModel
 from asr.train import optimise, start, state
-from asr.train.batches import Batch, Corpus, loader, open_corpus, plan_epoch
+from asr.train.batches import Batch, Corpus, loader, open_corpus, plan_epoch, take
 from asr.train.losses import losses
 from asr.train.manifest import Utterance
-from asr.train.recipe import Recipe, as_values
+from asr.train.recipe import Recipe, as_values, differences
 from asr.train.score import Counts, pool
 from asr.train.spec_augment import MaskedFrontEnd
 from asr.train.start import Speller
-from asr.train.state import Progress
+from asr.train.state import Progress, Standing
 from asr.train.validate import look, validate
 
 PLACES = 1_000_003  # more than the batches of any epoch: keeps the seeds of two places apart
@@ -44,11 +46,13 @@ class Began:
     step: int  # that it goes on from
     utterances: int
     audio_s: float
+    silent: dict[str, int]  # by set, the utterances without a text: they teach to say nothing
     parameters: int
     learning: int  # of these, those that are not frozen
     device: str
     bf16: bool
     complaints: tuple[str, ...]  # recordings that are left out, and why
+    changed: tuple[str, ...]  # in the recipe, since the checkpoint that the run goes on from
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,8 @@ class Learner:
     rank: int = 0
     world: int = 1
     progress: Progress = field(default_factory=Progress)
+    standing: Standing = field(default_factory=Standing)
+    stopping: bool = False  # somebody asked for the end, in whichever process
 
     @property
     def kept(self) -> SpeechModel:
@@ -111,51 +117,55 @@ class Learner:
         return model
 
 
-def learn(recipe: Recipe, resume: bool = False) -> Generator[Event, None, None]:
+def learn(
+    recipe: Recipe, resume: bool = False, stop: Callable[[], bool] = lambda: False
+) -> Generator[Event, None, None]:
     """Run a recipe, or go on with it from its newest checkpoint. Each event is given as it happens.
 
-    Whoever stops asking ends the run, with a checkpoint of the last whole step.
+    stop  asked after each step; True in any process ends the run in all, with a checkpoint
     """
     set_threads(recipe)
     sets = start.read_sets(recipe)
-    dev_sets = start.read_dev_sets(recipe)
-    learner = prepare(recipe, sets)
-    if resume:
-        restore(learner)
-    elif state.checkpoints(recipe.folder):
+    dev_sets, complaints = start.read_dev_sets(recipe)
+    if not resume and state.checkpoints(recipe.folder):
         raise OptionError(
             f"{recipe.folder} holds a run already: go on with it by --resume, or name another folder by --set to=DIR"
         )
-    progress = learner.progress
-    progress.recipe = as_values(recipe)
-    if not resume and recipe.start and dev_sets and learner.rank == 0:
-        counts = before(recipe, dev_sets)
-        progress.before = {name: asdict(found) for name, found in counts.items()}
-        yield Validated(0, counts, best=False)
+    learner = prepare(recipe, sets, resume)
+    changed = restore(learner) if resume else []
     with first_alone(learner):  # who fills the cache for all
         corpus = open_corpus(sets, recipe.data, recipe.augment, clean=learner.teacher is not None)
-    yield began(learner, corpus)
-    try:
-        for step in steps(learner, corpus):
-            yield step
-            yield from keep(learner, dev_sets, step.step)
-    except GeneratorExit:  # between two steps: what was learned since the last checkpoint is kept
-        if learner.rank == 0:
-            save(learner)
-        raise
+    yield began(learner, corpus, [*complaints, *corpus.recordings.complaints], changed)
+    if learner.rank == 0 and dev_sets and recipe.start and not learner.standing.before:
+        counts = before(recipe, dev_sets)
+        learner.standing.before = as_dictionaries(counts)
+        state.save_standing(recipe.folder, learner.standing)
+        yield Validated(0, counts, best=False)
+    if resume:
+        yield from keep(learner, dev_sets, resumed=True)
+    for step in steps(learner, corpus, stop):
+        yield step
+        yield from keep(learner, dev_sets)
+        if learner.stopping:
+            break
 
 
-def prepare(recipe: Recipe, sets: dict[str, list[Utterance]]) -> Learner:
+def prepare(recipe: Recipe, sets: dict[str, list[Utterance]], resume: bool = False) -> Learner:
     """The learner of a new run."""
     device = pick_device()
     rank, world = processes()
     if recipe.optimiser.batches % world:
-        raise OptionError(f"optimiser.batches ({recipe.optimiser.batches}) must be a multiple of the {world} processes")
-    model, speller = start.begin(recipe, sets)
+        raise OptionError(
+            f"the {world} processes share optimiser.batches, which is {recipe.optimiser.batches}: "
+            f"make it a multiple of them, as by --set optimiser.batches={world}"
+        )
+    model, speller = start.begin(recipe, sets, resume)
     model.encoder.front_end = MaskedFrontEnd(model.encoder.front_end, recipe.augment)  # type: ignore[assignment]
     optimise.freeze(model, recipe.optimiser.rates)
     model.to(device).train()
     teacher = start.teacher_of(recipe)
+    for listener in filter(None, (model, teacher)):
+        fuse(listener.encoder)
     decay = recipe.optimiser.average
     return Learner(
         recipe=recipe,
@@ -168,24 +178,31 @@ def prepare(recipe: Recipe, sets: dict[str, list[Utterance]]) -> Learner:
         bf16=wants_bf16(recipe.loop.precision, device),
         rank=rank,
         world=world,
+        progress=Progress(recipe=as_values(recipe)),
     )
 
 
-def began(learner: Learner, corpus: Corpus) -> Began:
+def began(learner: Learner, corpus: Corpus, complaints: Sequence[str], changed: Sequence[str]) -> Began:
     recordings, parameters = corpus.recordings, list(learner.model.parameters())
+    silent: dict[str, int] = {}
+    for name, one in zip(recordings.sets, recordings.utterances, strict=True):
+        if not one.text:
+            silent[name] = silent.get(name, 0) + 1
     return Began(
         step=learner.progress.step,
         utterances=len(recordings),
         audio_s=sum(one.duration_s for one in recordings.utterances),
+        silent=silent,
         parameters=sum(one.numel() for one in parameters),
         learning=sum(one.numel() for one in parameters if one.requires_grad),
         device=str(learner.device),
         bf16=learner.bf16,
-        complaints=tuple(recordings.complaints),
+        complaints=tuple(complaints),
+        changed=tuple(changed),
     )
 
 
-def steps(learner: Learner, corpus: Corpus) -> Iterator[Step]:
+def steps(learner: Learner, corpus: Corpus, stop: Callable[[], bool]) -> Iterator[Step]:
     """Train from where progress stands to the recipe's last step."""
     recipe, progress = learner.recipe, learner.progress
     at_once, recordings = recipe.optimiser.batches, corpus.recordings
@@ -193,18 +210,18 @@ def steps(learner: Learner, corpus: Corpus) -> Iterator[Step]:
         plan = plan_epoch(
             recordings.utterances, recordings.sets, recipe.data, recipe.augment, recipe.loop.seed, progress.epoch
         )
-        whole = len(plan) // at_once * at_once  # what is left of an epoch makes no step
-        if not whole:
+        if len(plan) < at_once:
             raise InputError(f"an epoch is {len(plan)} batches, fewer than optimiser.batches ({at_once}): lower it")
-        mine = plan[progress.position + learner.rank : whole : learner.world]
+        left = (len(plan) - progress.position) // at_once  # steps; batches that make no whole one are left out
+        mine = plan[progress.position + learner.rank : progress.position + left * at_once : learner.world]
         batches = loader(corpus, mine, recipe.data.workers)
-        while progress.position < whole and progress.step < recipe.loop.steps:
-            yield one_step(learner, batches)
-        if progress.position >= whole:
+        for _ in range(min(left, recipe.loop.steps - progress.step)):
+            yield one_step(learner, batches, stop)
+        if progress.position + at_once > len(plan):
             progress.epoch, progress.position = progress.epoch + 1, 0
 
 
-def one_step(learner: Learner, batches: Iterator[Batch]) -> Step:
+def one_step(learner: Learner, batches: Iterator[Batch], stop: Callable[[], bool] = lambda: False) -> Step:
     """Take this process's batches of one step, and move the weights once."""
     recipe, progress = learner.recipe, learner.progress
     begin, loading_s = time.perf_counter(), 0.0
@@ -216,14 +233,16 @@ def one_step(learner: Learner, batches: Iterator[Batch]) -> Step:
         asked = time.perf_counter()
         batch = next(batches)
         loading_s += time.perf_counter() - asked
+        batch = fitting(batch, learner.speller)
         complaints += batch.complaints
         seed = (recipe.loop.seed * PLACES + progress.epoch) * PLACES + progress.position + place
         for name, value in backward(learner, batch, seed).items():
             sums[name] = sums.get(name, 0.0) + value
         sums["utterances"] = sums.get("utterances", 0.0) + len(batch.texts)
-        audio_s += float(batch.lengths.sum()) / 16_000
-        padded_s += batch.samples.numel() / 16_000
-    sums = add_up(learner, {**sums, "audio_s": audio_s, "padded_s": padded_s})
+        audio_s += float(batch.lengths.sum()) / SAMPLE_RATE
+        padded_s += batch.samples.numel() / SAMPLE_RATE
+    sums = add_up(learner, {**sums, "audio_s": audio_s, "padded_s": padded_s, "stop": float(stop())})
+    learner.stopping = sums.pop("stop") > 0
     utterances = max(1.0, sums.pop("utterances"))
     audio_s, padded_s = sums.pop("audio_s"), sums.pop("padded_s")
     learning = [one for one in learner.model.parameters() if one.requires_grad]
@@ -261,8 +280,20 @@ def one_step(learner: Learner, batches: Iterator[Batch]) -> Step:
     )
 
 
+def fitting(batch: Batch, speller: Speller) -> Batch:
+    """The batch without the rows whose text the decoder cannot hold."""
+    faults = [speller.too_long(text) for text in batch.texts]
+    if not any(faults):
+        return batch
+    rows = [row for row, fault in enumerate(faults) if not fault]
+    told = [f"{id}: {fault}" for id, fault in zip(batch.ids, faults, strict=True) if fault]
+    return take(batch, rows, told)
+
+
 def backward(learner: Learner, batch: Batch, seed: int) -> dict[str, float]:
     """Add the gradients of a batch's utterances up; returns the sums of their losses."""
+    if not batch.texts:
+        return {}
     torch.manual_seed(seed % 2**63)
     objective = learner.recipe.objective
     chunk = objective.chunks[int(torch.randint(len(objective.chunks), ()))]
@@ -293,31 +324,48 @@ def add_up(learner: Learner, sums: dict[str, float]) -> dict[str, float]:
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def keep(learner: Learner, dev_sets: dict[str, list[Utterance]], step: int) -> Iterator[Event]:
-    """Validate and save where it is time for it."""
-    loop, progress = learner.recipe.loop, learner.progress
+def keep(learner: Learner, dev_sets: dict[str, list[Utterance]], resumed: bool = False) -> Iterator[Event]:
+    """Save, validate and publish where it is time for it.
+
+    resumed  do what a kill may have prevented after the checkpoint was written
+    """
+    loop, step = learner.recipe.loop, learner.progress.step
     last = step == loop.steps
-    if dev_sets and (last or step % loop.validate_every == 0):
+    to_validate = bool(dev_sets) and (last or step % loop.validate_every == 0)
+    if to_validate or last or resumed or learner.stopping or step % loop.save_every == 0:
         if learner.rank == 0:
-            counts = validate(learner.kept, learner.speller.file, dev_sets, loop.validate_chunks)
-            wer = pool(counts.values()).wer
-            assert wer is not None, "dev sets hold utterances with a text"
-            best = progress.best_wer is None or wer < progress.best_wer
-            if best:
-                progress.best_wer, progress.best_step = wer, step
-                progress.best = {name: asdict(found) for name, found in counts.items()}
-            yield Validated(step, counts, best, picture(learner, dev_sets) if loop.tensorboard else None)
             folder = save(learner)
-            if best:
-                state.publish(folder, learner.recipe.folder)
             yield Saved(step, folder)
-    elif (last or step % loop.save_every == 0) and learner.rank == 0:
-        folder = save(learner)
-        if not dev_sets:
-            state.publish(folder, learner.recipe.folder)
-        yield Saved(step, folder)
-    if learner.world > 1:
-        distributed.barrier()
+            if to_validate and learner.standing.validated < step:
+                yield judge(learner, dev_sets, folder)
+            elif not dev_sets:
+                state.publish(folder, learner.recipe.folder)
+        if learner.world > 1:
+            distributed.barrier()
+
+
+def judge(learner: Learner, dev_sets: dict[str, list[Utterance]], folder: Path) -> Validated:
+    """Validate a step's model, and publish it where it is the best so far."""
+    recipe, standing, step = learner.recipe, learner.standing, learner.progress.step
+    counts = validate(learner.kept, learner.speller.file, dev_sets, recipe.loop.validate_chunks)
+    so_far = pool(from_dictionaries(standing.best).values()).wer
+    wer = pool(counts.values()).wer
+    assert wer is not None, "dev sets hold utterances with a text"
+    best = so_far is None or wer < so_far
+    if best:
+        state.publish(folder, recipe.folder)
+        standing.published, standing.best = step, as_dictionaries(counts)
+    standing.validated = step
+    state.save_standing(recipe.folder, standing)
+    return Validated(step, counts, best, picture(learner, dev_sets) if recipe.loop.tensorboard else None)
+
+
+def as_dictionaries(counts: dict[str, Counts]) -> dict[str, dict[str, int]]:
+    return {name: asdict(found) for name, found in counts.items()}
+
+
+def from_dictionaries(values: dict[str, dict[str, int]]) -> dict[str, Counts]:
+    return {name: Counts(**found) for name, found in values.items()}
 
 
 def picture(learner: Learner, dev_sets: dict[str, list[Utterance]]) -> NDArray[np.float32]:
@@ -334,26 +382,30 @@ def save(learner: Learner) -> Path:
     return state.save(recipe.folder, learner.kept, learner.speller.file, values, learner.progress, recipe.loop.keep)
 
 
-def restore(learner: Learner) -> None:
-    """Go to the newest checkpoint."""
-    folder, values, progress = state.load(learner.recipe.folder)
+def restore(learner: Learner) -> list[str]:
+    """Go to the newest checkpoint; returns what its recipe said otherwise."""
+    recipe = learner.recipe
+    folder, values, progress = state.load(recipe.folder)
+    fresh = optimise.build(learner.model, recipe.optimiser).param_groups
     try:
         learner.model.load_state_dict(values["model"])
         learner.optimiser.load_state_dict(values["optimiser"])
         if learner.average is not None:
             learner.average.load_state_dict(values["average"])
+        for group, told in zip(learner.optimiser.param_groups, fresh, strict=True):
+            group |= {name: told[name] for name in ("peak", "betas", "weight_decay")}  # as the recipe now says
     except (KeyError, ValueError, RuntimeError) as error:
         raise OptionError(f"the recipe no longer fits the checkpoint {folder}: {error}") from error
-    learner.progress = progress
-    fresh = optimise.build(learner.model, learner.recipe.optimiser)
-    for group, told in zip(learner.optimiser.param_groups, fresh.param_groups, strict=True):
-        group["peak"] = told["peak"]  # a rate may be changed in the middle of a run
+    changed = differences(progress.recipe, as_values(recipe))
+    learner.progress, learner.standing = progress, state.load_standing(recipe.folder)
+    learner.progress.recipe = as_values(recipe)
+    return changed
 
 
 def before(recipe: Recipe, dev_sets: dict[str, list[Utterance]]) -> dict[str, Counts]:
     """What the checkpoint that the run starts from makes of the dev sets, as it was given."""
     folder = Path(recipe.start)
-    return validate(load_checkpoint(folder), folder / TOKENIZER, dev_sets)
+    return validate(load_checkpoint(folder), folder / TOKENIZER, dev_sets, recipe.loop.validate_chunks)
 
 
 @contextlib.contextmanager

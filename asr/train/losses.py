@@ -100,7 +100,7 @@ def losses(
         with torch.no_grad():
             taught, taught_lengths = teacher.encode(samples if clean is None else clean, lengths)
     if objective.features and taught is not None:
-        parts["features"] = distance(features, taught, frame_lengths)
+        parts["features"] = distance(features, taught, frame_lengths.minimum(taught_lengths))
     if objective.cross_entropy or objective.tokens or objective.alignment:
         log_probs, weights = read(model, features, frame_lengths, targets.tokens)
         if objective.cross_entropy:
@@ -135,7 +135,8 @@ def cross_entropy(log_probs: Tensor, following: Tensor, smoothing: float) -> Ten
 
 
 def ctc(log_probs: Tensor, frame_lengths: Tensor, targets: Targets) -> Tensor:
-    """Connectionist temporal classification (Graves et al. 2006) per character; 0 for what cannot be spelled.
+    """Connectionist temporal classification (Graves et al. 2006) per character, of silence per frame; 0 for what cannot
+    be spelled.
 
     log_probs  (batch, frames, 1 + alphabet)
     """
@@ -150,7 +151,8 @@ def ctc(log_probs: Tensor, frame_lengths: Tensor, targets: Targets) -> Tensor:
         reduction="none",
         zero_infinity=True,  # a text longer than its frames has no path
     )
-    return per_row / sizes.clamp(min=1).to(per_row) * targets.spelled
+    lasting = torch.where(sizes > 0, sizes, frame_lengths.cpu())  # of silence, a mean over its frames
+    return per_row / lasting.clamp(min=1).to(per_row) * targets.spelled
 
 
 def distance(features: Tensor, taught: Tensor, frame_lengths: Tensor) -> Tensor:

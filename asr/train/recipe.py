@@ -10,6 +10,7 @@ Each option is written once, here, with its default and what it means. An unknow
 ones. Where a run starts from a checkpoint, [model] names only what is to differ from it.
 """
 
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
@@ -19,7 +20,7 @@ from typing import Any, Literal, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from asr.errors import OptionError
-from asr.model.config import ModelConfig
+from asr.model.config import FRAME_HOP, SAMPLE_RATE, ModelConfig
 
 Range = tuple[float, float]  # both ends belong to it; a value is drawn evenly between them
 FULL = 0  # the chunk size that stands for full context
@@ -53,6 +54,7 @@ class Data:
     join_gap_s: Range = (0.1, 0.8)  # silence between the parts
     cut_share: float = 0.0  # share of the utterances with known word times that end at a random point
     tail_s: Range = (0.0, 0.0)  # silence added at the end
+    language: str = ""  # what is spoken, for a start that knows several languages; "": the model's first
     sentence_case: bool = False  # write texts that are all upper or all lower case as sentences, as Whisper does
     cache: str = ""  # a folder for decoded recordings, read again by the next run; "": decode each time
     workers: int = 1  # processes that load ahead; 0: the training process itself
@@ -152,6 +154,15 @@ class Recipe:
             raise OptionError("every part of the objective has weight 0: there is nothing to learn")
         if not objective.chunks:
             raise OptionError("objective.chunks is empty; [0] is full context alone")
+        for name, least in (("steps", 1), ("save_every", 1), ("validate_every", 1), ("keep", 1), ("threads", 0)):
+            if getattr(loop, name) < least:
+                raise OptionError(f"loop.{name} is at least {least}, not {getattr(loop, name)}")
+        if self.optimiser.batches < 1 or self.optimiser.warmup < 0:
+            raise OptionError("optimiser.batches is at least 1, and optimiser.warmup at least 0")
+        if data.dev_sets and data.dev_limit < 1:
+            raise OptionError(
+                f"data.dev_limit is at least 1, not {data.dev_limit}; without dev_sets nothing is validated"
+            )
         if self.optimiser.warmup >= loop.steps:
             raise OptionError(f"optimiser.warmup ({self.optimiser.warmup}) must be less than loop.steps ({loop.steps})")
         if unknown := set(data.weights) - set(data.sets):
@@ -201,9 +212,30 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
         raise OptionError("the recipe does not fit: " + "; ".join(told)) from error
 
 
+def differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -> list[str]:
+    """What changed between two recipes' values, as "section.key: old, now new"."""
+    found = []
+    for key in {**before, **now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new, f"{where}{key}.")
+        elif old != new:
+            found.append(f"{where}{key}: {old}, now {new}")
+    return found
+
+
+def read_data(settings: Sequence[str]) -> Data:
+    """The [data] that settings alone make, as for a check."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        _set(values, setting)
+    return recipe_from(values).data
+
+
 def as_values(recipe: Recipe) -> dict[str, Any]:
-    """What recipe_from reads."""
-    return asdict(recipe)
+    """What recipe_from reads, as JSON has it."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return values
 
 
 def _known(values: Any, dataclass_type: Any, where: str) -> None:
@@ -244,6 +276,18 @@ def _check_ranges(section: Any) -> None:
             raise OptionError(f"{name} is a range from low to high, not {list(value)}")
         if name.endswith("_share") and not 0 <= value <= 1:
             raise OptionError(f"{name} is a probability, not {value}")
+
+
+def check_model(recipe: Recipe, config: ModelConfig) -> None:
+    """OptionError where a model of this config cannot be trained as the recipe says."""
+    for chunk in {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL}:
+        if chunk < 0 or config.left_context % chunk:
+            raise OptionError(f"chunks divide model.left_context ({config.left_context} frames); {chunk} does not")
+    if recipe.objective.ctc and config.ctc_alphabet is None:
+        raise OptionError("objective.ctc wants model.ctc_alphabet, the letters that the CTC head writes")
+    longest_s = config.max_frames * FRAME_HOP / SAMPLE_RATE
+    if recipe.data.longest_s > longest_s:
+        raise OptionError(f"data.longest_s is {recipe.data.longest_s:g}, but this model hears {longest_s:g} s at once")
 
 
 def model_config(recipe: Recipe, base: ModelConfig) -> ModelConfig:

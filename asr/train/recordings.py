@@ -164,7 +164,8 @@ def _cores() -> int:
 def _cached(folder: Path, utterances: Sequence[Utterance]) -> list[Place]:
     """Where each one's samples are, after decoding those that the cache did not have."""
     stamps = [_stamp(utterance.audio) for utterance in utterances]
-    places = _index(folder)
+    # what could not be read is tried again: it may have been the disk, or a permission
+    places = {stamp: place for stamp, place in _index(folder).items() if not place.complaint}
     missing = {stamp: one for stamp, one in zip(stamps, utterances, strict=True) if stamp not in places}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,7 +174,7 @@ def _cached(folder: Path, utterances: Sequence[Utterance]) -> list[Place]:
 
 
 def _stamp(audio: Path) -> Stamp:
-    """What a file is known by. One that is not there has a stamp too: its complaint is kept until it comes."""
+    """What a file is known by. One that is not there has a stamp too."""
     path = os.path.abspath(audio)
     try:
         status = os.stat(path)

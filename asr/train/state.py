@@ -1,7 +1,8 @@
 """A run's checkpoints on disk: written whole or not at all, and enough to go on exactly.
 
     RUN/config.json, model.safetensors, tokenizer.json   the best so far: what is exported
-    RUN/steps/000500/                                    the same of that step, and beside it
+    RUN/standing.json                                    which step that is, and what validation found
+    RUN/steps/000500/                                    the model of that step, and beside it
     RUN/steps/000500/training/                           state.pt (weights, optimiser, average), progress.json
 
 What is random in training is a function of the seed and of the place in the run (batches.py, loop.py), so the place is
@@ -22,6 +23,7 @@ from asr.model.checkpoint import CONFIG, TOKENIZER, WEIGHTS, save_checkpoint
 from asr.model.model import SpeechModel
 
 STEPS, TRAINING, STATE, PROGRESS = "steps", "training", "state.pt", "progress.json"
+STANDING = "standing.json"
 UNFINISHED = ".part"
 
 
@@ -34,11 +36,17 @@ class Progress:
     position: int = 0  # batches of the epoch that are done
     audio_s: float = 0.0
     wall_s: float = 0.0
-    best_wer: float | None = None
-    best_step: int = 0
-    best: dict[str, dict[str, int]] = field(default_factory=dict)  # Counts by dev set
-    before: dict[str, dict[str, int]] = field(default_factory=dict)  # the same of the start checkpoint
     recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Standing:
+    """What validation has found; Counts by dev set, as dictionaries."""
+
+    before: dict[str, dict[str, int]] = field(default_factory=dict)  # of the checkpoint that the run started from
+    validated: int = 0  # the newest step that was
+    published: int = 0  # the step whose model RUN holds
+    best: dict[str, dict[str, int]] = field(default_factory=dict)  # of that step
 
 
 def save(run: Path, model: SpeechModel, tokenizer: Path, state: dict[str, Any], progress: Progress, keep: int) -> Path:
@@ -87,11 +95,32 @@ def load(run: Path) -> tuple[Path, dict[str, Any], Progress]:
 def publish(checkpoint: Path, run: Path) -> None:
     """Make a checkpoint's model the one that RUN itself holds. Each file is replaced in one move, the weights last."""
     for name in (CONFIG, TOKENIZER, WEIGHTS):
-        part = run / (name + UNFINISHED)
-        shutil.copyfile(checkpoint / name, part)
-        to_disk(part)
-        part.rename(run / name)
-    to_disk(run)
+        replace_file(run / name, (checkpoint / name).read_bytes())
+
+
+def load_standing(run: Path) -> Standing:
+    """What is known of a run's validations; nothing where there was none."""
+    path = run / STANDING
+    try:
+        return Standing(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else Standing()
+    except (OSError, ValueError, TypeError) as error:
+        raise FormatError(
+            f"{path} is damaged ({error}); remove it to go on, and the best so far is forgotten"
+        ) from error
+
+
+def save_standing(run: Path, standing: Standing) -> None:
+    """Written after what it tells of: a kill in between has the step validated again."""
+    run.mkdir(parents=True, exist_ok=True)
+    replace_file(run / STANDING, (json.dumps(asdict(standing), indent=1) + "\n").encode())
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + UNFINISHED)
+    part.write_bytes(content)
+    to_disk(part)
+    part.rename(path)
+    to_disk(path.parent)
 
 
 def to_disk(path: Path) -> None:

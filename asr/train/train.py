@@ -13,7 +13,8 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -25,12 +26,15 @@ from torch import distributed
 from asr.errors import HeedError
 from asr.train import journal, state
 from asr.train.check import as_text, check
-from asr.train.loop import Began, Event, Saved, Step, learn, processes
-from asr.train.recipe import RECIPES, Recipe, find_recipe, read_recipe
+from asr.train.loop import Began, Event, Saved, Step, Validated, from_dictionaries, learn, processes
+from asr.train.recipe import RECIPES, Recipe, find_recipe, read_data, read_recipe
 from asr.train.score import Counts
 from asr.train.validate import before_and_after
 
 LINE_EVERY = 20  # steps, where there is no terminal to draw a bar on
+SHOWN = 10  # complaints of one event
+STOPPED = 130  # exit status of what was stopped from outside, as shells have it
+PATIENCE = timedelta(days=1)  # while the first process decodes or validates, the others wait
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give a recipe, or --check MANIFEST")
     try:
         if options.check is not None:
-            print(as_text(check(options.check)))
+            print(as_text(check(options.check, read_data(options.set))))
             return 0
         recipe = read_recipe(find_recipe(options.recipe), options.set)
         with all_processes():
@@ -48,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (HeedError, OSError) as error:
         print(f"asr-train: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("asr-train: broken off; --resume goes on from the last checkpoint", file=sys.stderr)
+        return STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,85 +64,118 @@ def _parser() -> argparse.ArgumentParser:
     add("recipe", nargs="?", metavar="RECIPE", help=f"a TOML file, or one of {shipped}")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe (repeatable)")
     add("--resume", action="store_true", help="go on from the run's newest checkpoint")
-    add("--check", type=Path, metavar="MANIFEST", help="report on the data, and train nothing")
+    add("--check", type=Path, metavar="MANIFEST", help="report on the data, and train nothing (--set data.layout=...)")
     return parser
 
 
 def run(recipe: Recipe, resume: bool) -> int:
     """Train, and tell of it on the terminal and in the run's log."""
-    folder = recipe.folder
-    if resume:
-        _, _, progress = state.load(folder)
-        journal.forget_after(folder, progress.step)
-    first = processes()[0] == 0
+    folder, first = recipe.folder, processes()[0] == 0
     console = Console(stderr=True)
-    board = journal.Board(folder) if recipe.loop.tensorboard and first else None
-    events = learn(recipe, resume)
-    stop = Stop()
-    with contextlib.closing(events), bar(console) as progress_bar:
-        task = progress_bar.add_task("", total=recipe.loop.steps)
-        told = Telling()
-        for event in events:
-            if first:
-                journal.append(folder, event)
-                if board is not None:
-                    board.show(event)
-                line = told.line(event, recipe)
-                for complaint in event.complaints if isinstance(event, Began | Step) else ():
-                    console.print(f"left out: {complaint}", highlight=False, soft_wrap=True)
+    done = state.load(folder)[2].step if resume else -1
+    if first:
+        journal.forget_after(folder, done)
+    board = journal.Board(folder, done) if recipe.loop.tensorboard and first else None
+    progress_bar, told = bar(console), Telling(recipe)
+    task = progress_bar.add_task("", total=recipe.loop.steps)
+    with asked_to_stop(console) as stop:
+        try:
+            for event in learn(recipe, resume, stop):
+                if isinstance(event, Began):
+                    progress_bar.start()  # not before: decoding has a bar of its own
                 if isinstance(event, Step):
                     progress_bar.update(task, completed=event.step, description=told.short(event))
-                if line and (not console.is_terminal or not isinstance(event, Step)):
-                    console.print(line, highlight=False, soft_wrap=True)
-            if stop.asked and isinstance(event, Step):
-                console.print(f"stopped after step {event.step}; go on with --resume")
-                return 130
+                told.complain(event, console)
+                if first:
+                    journal.append(folder, event)
+                    if board is not None:
+                        board.show(event)
+                    if line := told.line(event, console.is_terminal):
+                        console.print(line, highlight=False, soft_wrap=True)
+        finally:
+            progress_bar.stop()
+    step = state.load(folder)[2].step
+    if step < recipe.loop.steps:
+        if first:
+            print(f"stopped after step {step}; go on with --resume", file=sys.stderr)
+        return STOPPED
     if first:
         print(summary(recipe))
     return 0
 
 
-class Stop:
-    """Remembers that somebody asked for the end."""
+@contextlib.contextmanager
+def asked_to_stop(console: Console) -> Iterator[Callable[[], bool]]:
+    """Whether somebody asked for the end, by Ctrl-C or SIGTERM; the second time breaks off at once."""
+    asked = False
 
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:  # the second time is meant
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
             raise KeyboardInterrupt
-        self.asked = True
+        asked = True
+        console.print("stopping after this step, with a checkpoint; again to break off at once")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, ask) for number in numbers]
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 class Telling:
     """Events as lines for people, with means over the steps since the last line."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
         self.steps: list[Step] = []
 
-    def line(self, event: Event, recipe: Recipe) -> str:
-        if isinstance(event, Step):
-            self.steps.append(event)
-            if event.step % LINE_EVERY and event.step != recipe.loop.steps:
-                return ""
-            recent, self.steps = self.steps, []
-            return f"step {event.step}/{recipe.loop.steps}  {means(recent)}"
+    def line(self, event: Event, on_terminal: bool) -> str:
+        """What to print of an event; "" where the bar says it, or a later line will."""
         if isinstance(event, Began):
-            precision = "bf16" if event.bf16 else "fp32"
-            return (
-                f"{event.utterances} utterances, {event.audio_s / 3600:.2f} hours; {event.learning / 1e6:.2f} of "
-                f"{event.parameters / 1e6:.2f} M parameters learn, on {event.device} in {precision}"
-                + (f"; on from step {event.step}" if event.step else "")
-            )
+            return self.beginning(event)
         if isinstance(event, Saved):
-            return f"saved {event.folder}"
-        wer = ", ".join(f"{name} {value}" for name, value in journal.rates(event.counts).items())
-        return f"step {event.step}: WER % {wer}{', the best so far' if event.best else ''}"
+            return "" if on_terminal else f"saved {event.folder}"
+        if isinstance(event, Validated):
+            best = ", the best so far" if event.best else ""
+            return f"step {event.step}: WER {rates(event.counts)}{best}"
+        self.steps.append(event)
+        steps = self.recipe.loop.steps
+        if event.step % LINE_EVERY and event.step != steps:
+            return ""
+        recent, self.steps = self.steps, []
+        return "" if on_terminal else f"step {event.step}/{steps}  {means(recent)}"
+
+    def beginning(self, event: Began) -> str:
+        precision = "bf16" if event.bf16 else "fp32"
+        silent = ", ".join(f"{number} of {name}" for name, number in event.silent.items())
+        lines = [
+            f"{event.utterances} utterances, {event.audio_s / 3600:.2f} hours"
+            + (f"; without a text, which teaches to say nothing: {silent}" if silent else ""),
+            f"{event.learning / 1e6:.2f} of {event.parameters / 1e6:.2f} M parameters learn, "
+            f"on {event.device} in {precision}" + (f", on from step {event.step}" if event.step else ""),
+            *(f"changed since: {change}" for change in event.changed),
+        ]
+        if self.recipe.start and not event.step:
+            lines.append("first the dev sets as the model is before training")
+        return "\n".join(lines)
+
+    def complain(self, event: Event, console: Console) -> None:
+        """Say what is left out, SHOWN of it at once."""
+        complaints = event.complaints if isinstance(event, Began | Step) else ()
+        for complaint in complaints[:SHOWN]:
+            console.print(f"left out: {complaint}", highlight=False, soft_wrap=True)
+        if len(complaints) > SHOWN:
+            console.print(f"and {len(complaints) - SHOWN} more, which {journal.LOG} names")
 
     def short(self, event: Step) -> str:
         return means(self.steps[-LINE_EVERY:] or [event])
+
+
+def rates(counts: dict[str, Counts]) -> str:
+    return ", ".join(f"{name} {wer} %" for name, wer in journal.rates(counts).items())
 
 
 def means(steps: Sequence[Step]) -> str:
@@ -154,18 +194,16 @@ def bar(console: Console) -> Progress:
 
 def summary(recipe: Recipe) -> str:
     """What came out, and where it is."""
-    progress = state.load(recipe.folder)[2]
+    progress, standing = state.load(recipe.folder)[2], state.load_standing(recipe.folder)
     rate = progress.audio_s / max(progress.wall_s, 1e-9)
     lines = [
         f"{progress.step} steps, {progress.audio_s / 3600:.2f} hours of audio in {progress.wall_s / 60:.1f} minutes "
         f"({rate:.1f} audio hours per hour)",
     ]
-    if progress.best:
-        best = {name: Counts(**counts) for name, counts in progress.best.items()}
-        if progress.before:
-            lines.append(before_and_after({name: Counts(**counts) for name, counts in progress.before.items()}, best))
-        else:
-            lines.append(f"WER % at step {progress.best_step}: {journal.rates(best)}")
+    if best := from_dictionaries(standing.best):
+        lines.append(f"the best of them, step {standing.published}: WER {rates(best)}")
+        if standing.before:
+            lines.append(before_and_after(from_dictionaries(standing.before), best))
     lines.append(f"the model is in {recipe.folder}: asr-export --from {recipe.folder} --to DIR")
     return "\n".join(lines)
 
@@ -176,7 +214,8 @@ def all_processes() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
         yield
     finally:

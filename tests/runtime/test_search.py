@@ -123,3 +123,28 @@ def test_no_speech_is_read_after_the_prompts_first_token():
             return log_probs, weights, after
 
     assert greedy(Silence([1]), PROMPT, RULES).no_speech_prob == pytest.approx(0.75)
+
+
+@given(texts, st.data())
+def test_going_on_from_a_kept_state_says_what_decoding_all_again_says(text, data):
+    known = data.draw(st.integers(1, len(text)))
+    draft = data.draw(texts)
+    first = greedy(Says(text), PROMPT, RULES)
+    kept = Says(text).rewind(first.state, len(PROMPT) + known - 1)
+    again = greedy(Says(text), PROMPT, RULES, forced=text[:known])
+    decoder = Says(text)
+    said = greedy(decoder, PROMPT, RULES, forced=text[:known], draft=draft, kept=kept)
+    assert said.tokens == again.tokens[known:]
+    assert np.array_equal(said.log_probs, again.log_probs[known:])
+    assert said.weights.shape[1] == len(said.tokens) + 1
+    assert said.state[: len(PROMPT) + known] == (*PROMPT, *text[:known])
+    assert decoder.calls <= len(said.tokens) + 1
+
+
+def test_a_loop_that_began_in_kept_tokens_is_cut_after_them():
+    text = [1, 2, *[3, 4, 5] * 9]
+    state = (*PROMPT, *text[:7])
+    said = greedy(Says(text), PROMPT, RULES, forced=text[:8], kept=state)
+    assert not said.complete
+    assert said.weights.shape[1] == len(said.tokens) + 1
+    assert [*text[:8], *said.tokens] == text[: 8 + len(said.tokens)]

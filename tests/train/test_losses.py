@@ -107,7 +107,7 @@ def test_ctc_leaves_out_what_cannot_be_spelled() -> None:
     targets = gather([([1, 3, 2], 1)] * 2, [None, []], [[], []])
     unspelled, silent = ctc(log_probs, torch.tensor([5, 5]), targets).tolist()
     assert unspelled == 0.0
-    assert silent == pytest.approx(-float(log_probs[1, :, 0].sum()), rel=1e-5)  # nothing said: blanks alone
+    assert silent == pytest.approx(-float(log_probs[1, :, 0].mean()), rel=1e-5)  # nothing said: blanks alone
 
 
 def test_a_text_longer_than_its_frames_does_not_spoil_the_batch() -> None:
@@ -124,6 +124,18 @@ def test_distance_counts_real_frames_alone() -> None:
     ours, theirs = torch.zeros(1, 4, 2), torch.ones(1, 5, 2)
     theirs[0, 2:] = 100.0
     assert distance(ours, theirs, torch.tensor([2])).tolist() == [1.0]
+
+
+def test_a_student_that_pads_is_compared_where_the_teacher_heard_something() -> None:
+    torch.manual_seed(0)
+    padded, teacher = SpeechModel(replace(CONFIG, pad_s=2.0)), SpeechModel(CONFIG)
+    objective = Objective(cross_entropy=0.0, teacher="somewhere", features=1.0)
+
+    def distances(numbers: list[int]) -> list[float]:
+        samples, lengths, targets = rows(numbers)
+        return losses(padded, samples, lengths, targets, objective, 0, teacher)["features"].tolist()
+
+    assert distances([0, 2])[1] == pytest.approx(distances([2])[0], rel=1e-4)
 
 
 def test_divergence_is_zero_for_the_same_distribution_and_leaves_the_rest_out() -> None:

@@ -9,7 +9,7 @@ from asr.model.checkpoint import load_checkpoint
 from asr.model.config import ModelConfig
 from asr.model.model import SpeechModel
 from asr.train import state
-from asr.train.state import Progress
+from asr.train.state import Progress, Standing
 
 CONFIG = ModelConfig(
     vocabulary=8, mels=8, dim=8, encoder_layers=1, encoder_heads=1, decoder_layers=1, decoder_heads=1, max_frames=8
@@ -30,7 +30,7 @@ def tokenizer(tmp_path: Path) -> Path:
 
 def save(run: Path, model: SpeechModel, tokenizer: Path, step: int, keep: int = 2) -> Path:
     values = {"model": model.state_dict(), "number": step}
-    return state.save(run, model, tokenizer, values, Progress(step=step, best_wer=1.5), keep)
+    return state.save(run, model, tokenizer, values, Progress(step=step, audio_s=1.5), keep)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path, model: SpeechModel, tokenizer: Path) -> None:
@@ -38,7 +38,7 @@ def test_what_is_saved_comes_back(tmp_path: Path, model: SpeechModel, tokenizer:
     found, values, progress = state.load(tmp_path / "run")
     assert found == folder
     assert values["number"] == 7
-    assert progress == Progress(step=7, best_wer=1.5)
+    assert progress == Progress(step=7, audio_s=1.5)
     for name, tensor in load_checkpoint(folder).state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
 
@@ -91,3 +91,14 @@ def test_publishing_replaces_the_whole_model(tmp_path: Path, model: SpeechModel,
     assert float(load_checkpoint(tmp_path).decoder.positions.detach()[0, 0]) == 2.0
     assert json.loads((tmp_path / "config.json").read_text())["dim"] == 8
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_what_validation_found_comes_back(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert state.load_standing(run) == Standing()
+    standing = Standing(before={"a": {"words": 1}}, validated=5, published=3)
+    state.save_standing(run, standing)
+    assert state.load_standing(run) == standing
+    (run / "standing.json").write_text("{")
+    with pytest.raises(FormatError, match=r"standing.json is damaged"):
+        state.load_standing(run)

@@ -1,0 +1,23 @@
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from asr.attention import MECHANISMS, Mechanism, Monotonic  # noqa: E402
+
+
+@pytest.fixture
+def build():
+    """A mechanism of MECHANISMS with every parameter random, so that none hides by being zero."""
+
+    def make(name: str, dim: int, heads: int) -> Mechanism:
+        torch.manual_seed(0)
+        mechanism = MECHANISMS[name](dim, heads).eval()
+        for parameter in mechanism.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        for part in mechanism.modules():
+            if isinstance(part, Monotonic):
+                part.noise = 0.0  # training is then deterministic
+                torch.nn.init.constant_(part.accept.gain, 2.0)  # and in use some frames are accepted
+        return mechanism
+
+    return make

@@ -1,0 +1,136 @@
+"""The growing encoding against the model that it is of, and streams over it bit for bit. Weights are random."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from asr.model.config import ModelConfig  # noqa: E402
+from asr.model.model import SpeechModel  # noqa: E402
+from asr.runtime.growing import ROOM, Growing  # noqa: E402
+from asr.runtime.recognizer import Options  # noqa: E402
+from asr.train import vocabulary  # noqa: E402
+from asr.train.live import live_recognizer  # noqa: E402
+from asr.train.recipe import Vocabulary  # noqa: E402
+
+HOP, LOOK_AHEAD = 320, 200
+CHUNK = 16
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("vocabulary") / "tokenizer.json"
+    vocabulary.build(["the cat sat there", "a mat"], Vocabulary("characters")).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer) -> SpeechModel:
+    """What is said depends on the audio and on the text so far."""
+    torch.manual_seed(3)
+    config = ModelConfig(
+        vocabulary=len(json.loads(tokenizer.read_text())["model"]["vocab"]), dim=32, encoder_layers=2, encoder_heads=2,
+        decoder_layers=2, decoder_heads=2, max_frames=400, max_tokens=64, left_context=64, log_mel="fixed", pad_s=0.0,
+        ctc_alphabet=vocabulary.CTC_ALPHABET, name="random",
+    )  # fmt: skip
+    model = SpeechModel(config).eval()
+    with torch.no_grad():
+        model.decoder.positions *= 80
+        for block in model.decoder.blocks:
+            block.cross_attention.out.weight *= 8
+            block.cross_attention.query.weight *= 8
+    return model
+
+
+@pytest.fixture(scope="module")
+def recognizer(model, tokenizer):
+    return live_recognizer(model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def samples() -> np.ndarray:
+    return (np.random.default_rng(0).standard_normal(70_001) * 0.1).astype(np.float32)
+
+
+def at_once(model, samples, frames):
+    """What the model makes of the segment with silence up to so many frames, under the chunk mask."""
+    padded = np.zeros(frames * HOP, np.float32)
+    padded[: samples.size] = samples
+    with torch.inference_mode():
+        features, _ = model.encode(torch.from_numpy(padded)[None], torch.tensor([padded.size]), CHUNK)
+        source = model.decoder.source(features, torch.tensor([frames]))
+        return [values.numpy() for pair in source.layers for values in pair], model.ctc_log_probs(features).numpy()
+
+
+def test_what_has_grown_is_what_the_chunk_mask_gives_at_once(model, recognizer, samples):
+    growing = Growing(recognizer.encoder, CHUNK)
+    for chunks in (1, 2, 5, 12):
+        frames = chunks * CHUNK
+        source = growing.reach(samples[: frames * HOP + LOOK_AHEAD], frames)
+        assert source.frames == source.heard == frames
+        assert source.room % ROOM == 0
+    source = growing.end(samples)
+    sources, ctc = at_once(model, samples, source.frames)
+    for name, expected in zip(recognizer.encoder.sources, sources, strict=True):
+        assert source.arrays[name][:, :, : source.frames] == pytest.approx(expected, abs=1e-4)
+    assert source.ctc == pytest.approx(ctc[0], abs=1e-4)
+    assert source.frames - source.heard == recognizer.encoder.end_silence
+    assert source.heard == -(-samples.size // HOP)
+
+
+def test_room_for_more_changes_nothing(recognizer, samples):
+    """The decoder looks at none of it."""
+    source = Growing(recognizer.encoder, CHUNK).reach(samples, 7 * CHUNK)
+    whole = {name: values[:, :, : source.frames].copy() for name, values in source.arrays.items()}
+    said = recognizer.decode(source, "en")
+    exact = recognizer.decode(type(source)(whole, source.frames, source.heard), "en")
+    assert said.tokens == exact.tokens
+    assert said.log_probs == pytest.approx(exact.log_probs, abs=1e-5)
+    assert not said.weights[:, :, source.frames :].any()
+
+
+def bits(updates):
+    return [
+        (
+            [
+                (
+                    {**vars(result), "alignment": None},
+                    [(row.token_id, row.provisional, row.weights.tobytes()) for row in result.alignment.rows],
+                )
+                for result in update.results
+            ],
+            update.cursors.processed_s,
+        )
+        for update in updates
+    ]
+
+
+def updates_of(recognizer, packets, mode):
+    stream = recognizer.stream(Options(latency_mode=mode, alignment=True))
+    return bits([*[update for packet in packets for update in stream.accept(packet)], *stream.finish()])
+
+
+@pytest.mark.parametrize("mode", ["320ms", "640ms", "1280ms"])
+def test_packets_change_no_bit(recognizer, samples, mode):
+    whole = updates_of(recognizer, [samples], mode)
+    assert sum(len(results) for results, _ in whole) > 3
+    random = np.random.default_rng(1)
+    for packets in (3, 40, 400):
+        cuts = np.sort(random.integers(0, samples.size, packets))
+        assert updates_of(recognizer, np.split(samples, cuts), mode) == whole
+    assert updates_of(recognizer, [*np.split(samples[:700], 700), samples[700:]], mode) == whole
+
+
+def test_streams_side_by_side_change_no_bit(recognizer, samples):
+    alone = [updates_of(recognizer, [part], "320ms") for part in (samples, samples[::-1].copy())]
+    streams = [recognizer.stream(Options(latency_mode="320ms", alignment=True)) for _ in alone]
+    updates = [[], []]
+    for first in range(0, samples.size, 5_000):
+        for stream, said, part in zip(streams, updates, (samples, samples[::-1]), strict=True):
+            said += stream.accept(part[first : first + 5_000])
+    for stream, said in zip(streams, updates, strict=True):
+        said += stream.finish()
+    assert [bits(said) for said in updates] == alone
