@@ -43,13 +43,17 @@ class LinearAttention(Mechanism):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, state: State = None
     ) -> Attended:
-        """As the contract. With a state the sources are those that follow it, and mask is over these alone:
-        all that the state holds is seen. The new state holds besides what the last target may see."""
+        """As the contract. With a state the sources are those that follow it.
+
+        All that the state holds is seen: sums cannot hide a part of themselves, so that of a mask over
+        past and new sources the last part counts. The new state holds besides what the last target may see.
+        """
         query, key = features(query), features(key)
+        mask = mask if mask is None else matrix(mask)[..., -key.shape[-2] :]
         sums, total = before = self.start(key) if state is None else state
-        last = key if mask is None else key * matrix(mask)[..., -1:, :].transpose(-2, -1)
+        last = key if mask is None else key * mask[..., -1:, :].transpose(-2, -1)
         now = sums + last.transpose(-2, -1) @ value, total + last.sum(-2, keepdim=True)
-        if mask is None or mask.dim() < 2 or mask.shape[-2] == 1:
+        if mask is None or mask.shape[-2] == 1:
             return recall(query, now), None, now
         scores = (query @ key.transpose(-2, -1)) * mask
         context = scores @ value + query @ before[0]

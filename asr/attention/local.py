@@ -77,10 +77,8 @@ def mask_in_blocks(mask: Tensor | None, length: int, beside: Tensor, reach: int)
     mask = torch.ones(1, length, dtype=torch.bool, device=beside.device) if mask is None else matrix(mask)
     after = blocks * reach - length
     if mask.shape[-2] == 1:
-        mask = functional.pad(mask, (reach, after + reach)).unsqueeze(-3)
-    else:
-        mask = cut(functional.pad(mask, (reach, after + reach, 0, after)), blocks)
-    mask = mask.expand(*mask.shape[:-3], blocks, *mask.shape[-2:])
+        return functional.pad(mask[..., 0, :], (reach, after + reach))[..., beside].unsqueeze(-2)
+    mask = cut(functional.pad(mask, (reach, after + reach, 0, after)), blocks)
     return mask.gather(-1, beside[:, None].expand(*mask.shape[:-1], width))
 
 

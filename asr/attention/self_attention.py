@@ -38,13 +38,8 @@ class SelfAttention(Mechanism):
     def forward(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, state: State = None
     ) -> Attended:
-        """As the contract, with sources = past + targets in mask and weights.
-
-        A mechanism that sums up its past has forgotten what it could hide of it: of the mask it heeds
-        the part over the new sources.
-        """
+        """As the contract, with sources = past + targets in mask and weights."""
         if self.heads.carried:
-            mask = mask if mask is None else mask[..., -key.shape[-2] :]
             return self.heads(query, key, value, mask, state)  # type: ignore[no-any-return]
         if self.position is not None:
             past = 0 if state is None else state[0].shape[-2]

@@ -1,0 +1,145 @@
+"""What is exported is what was trained: torch against onnxruntime, at two lengths.
+
+An export takes seconds, so each graph holds many mechanisms: those that take any number of targets,
+those that take them in order, and sequences that read themselves.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+from torch.export import Dim  # noqa: E402
+
+from asr.attention import MECHANISMS  # noqa: E402
+from asr.attention.masks import causal_mask, padding_mask  # noqa: E402
+
+BATCH, DIM, HEADS, OPSET = 2, 12, 3, 20
+SELF = [name for name in MECHANISMS if name.startswith("self")]
+IN_ORDER = ["location_aware", "monotonic", "mocha", "local_m"]  # all that carry a state, and so take a target a call
+AT_ONCE = [name for name in MECHANISMS if name not in SELF + IN_ORDER]
+
+
+class Together(torch.nn.Module):
+    """Mechanisms by name, each with a state of its own: tensors in and out, as model.json's states."""
+
+    def __init__(self, mechanisms, reads_itself=False):
+        super().__init__()
+        self.mechanisms = torch.nn.ModuleDict(mechanisms)
+        self.reads_itself = reads_itself
+
+    def forward(self, query, source, lengths, states):
+        results = []
+        if self.reads_itself:
+            seen = padding_mask(lengths, source.shape[1]) & causal_mask(
+                query.shape[1], source.shape[1] - query.shape[1]
+            )
+            source = query
+        else:
+            seen = padding_mask(lengths, source.shape[1])
+        for mechanism, state in zip(self.mechanisms.values(), states, strict=True):
+            context, weights, state = mechanism(query, source, source * 0.5, seen, tuple(state) or None)
+            results += [context, *([] if weights is None else [weights]), *(state or ())]
+        return results
+
+
+def exported(model, example, dynamic, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of deprecations inside torch
+        program = torch.onnx.export(
+            model, example, dynamo=True, dynamic_shapes=dynamic, opset_version=OPSET, verbose=False
+        )
+    program.save(str(path))
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def agree(model, session, example):
+    with torch.inference_mode():
+        expected = model(*example)
+    query, source, lengths, states = example
+    tensors = [query, source, lengths, *(tensor for state in states for tensor in state)]
+    names = [item.name for item in session.get_inputs()]
+    assert len(names) == len(tensors)
+    results = session.run(None, {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)})
+    assert len(results) == len(expected)
+    for ours, theirs in zip(expected, results, strict=True):
+        np.testing.assert_allclose(theirs, ours.numpy(), rtol=1e-4, atol=1e-5)
+    return expected
+
+
+def speech(targets, sources):
+    generator = torch.Generator().manual_seed(sources)
+    query, source = (torch.randn(BATCH, length, DIM, generator=generator) for length in (targets, sources))
+    return query, source, torch.tensor([sources, sources - 2])
+
+
+def test_any_number_of_targets_at_once(build, tmp_path):
+    model = Together({name: build(name, DIM, HEADS) for name in AT_ONCE}).eval()
+    states = [()] * len(AT_ONCE)
+    rows, targets, sources = Dim("rows"), Dim("targets"), Dim("sources")
+    session = exported(
+        model,
+        (*speech(3, 9), states),
+        ({0: rows, 1: targets}, {0: rows, 1: sources}, {0: rows}, [()] * len(AT_ONCE)),
+        tmp_path / "at_once.onnx",
+    )
+    for lengths in ((1, 6), (5, 23)):
+        agree(model, session, (*speech(*lengths), states))
+
+
+def test_target_by_target_with_what_is_carried(build, tmp_path):
+    mechanisms = {name: build(name, DIM, HEADS) for name in IN_ORDER}
+    model = Together(mechanisms).eval()
+
+    def start(source):
+        return [list(mechanism.start(source)) for mechanism in mechanisms.values()]
+
+    query, source, lengths = speech(1, 9)
+    rows, sources = Dim("rows"), Dim("sources")
+    shapes = [
+        [{0: rows, **({2: sources} if "sources" in one.shape else {})} for one in mechanism.carried]
+        for mechanism in mechanisms.values()
+    ]
+    example = query, source, lengths, start(source)
+    session = exported(
+        model, example, ({0: rows}, {0: rows, 1: sources}, {0: rows}, shapes), tmp_path / "in_order.onnx"
+    )
+    for count in (6, 23):
+        _, source, lengths = speech(1, count)
+        states = start(source)
+        for step in range(3):
+            query = torch.randn(BATCH, 1, DIM, generator=torch.Generator().manual_seed(step))
+            (*_,) = results = agree(model, session, (query, source, lengths, states))
+            states = [[next_state] for next_state in results[2::3]]  # each gave context, weights, and what it carries
+
+
+def test_sequences_that_read_themselves_go_on_where_they_were(build, tmp_path):
+    mechanisms = {name: build(name, DIM, HEADS) for name in SELF}
+    model = Together(mechanisms, reads_itself=True).eval()
+
+    def pasts(length):
+        generator = torch.Generator().manual_seed(length)
+
+        def past(mechanism):
+            shapes = [one.shape for one in mechanism.carried] or [(HEADS, length, DIM // HEADS)] * 2
+            return [torch.rand(BATCH, *shape, generator=generator) for shape in shapes]
+
+        return [past(mechanism) for mechanism in mechanisms.values()]
+
+    rows, targets, past = Dim("rows"), Dim("targets"), Dim("past")
+    shapes = [[{0: rows}] * 2 if mechanism.carried else [{0: rows, 2: past}] * 2 for mechanism in mechanisms.values()]
+    query, _, _ = speech(3, 9)
+    example = query, torch.zeros(BATCH, 3 + 4), torch.tensor([7, 5]), pasts(4)
+    session = exported(
+        model,
+        example,
+        ({0: rows, 1: targets}, {0: rows, 1: Dim("sources")}, {0: rows}, shapes),
+        tmp_path / "self.onnx",
+    )
+    for targets, past in ((1, 6), (5, 23)):
+        query, _, lengths = speech(targets, targets + past)
+        agree(model, session, (query, torch.zeros(BATCH, targets + past), lengths, pasts(past)))
