@@ -59,7 +59,7 @@ class Learned(nn.Module):
 
     def forward(self, x: Tensor, past: int = 0) -> Tensor:
         """x (..., length, dim), of which the first stands at `past`."""
-        return x + self.table[past : past + x.shape[-2]]
+        return x + self.table[torch.arange(x.shape[-2], device=x.device) + past]
 
 
 class Rotary(Mechanism):

@@ -129,7 +129,7 @@ def read(
     spans = tuple(wording.word_spans(recognizer.tokenizer, tokens, language))
     frames = token_frames(weights, settled)[again:]
     if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
-        frames[0] = max(frames[0], weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
+        frames = np.maximum(frames, weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
     return Reading(
         tokens,
         spans,

@@ -41,6 +41,7 @@ class Example:
     duration_s: float  # of the row, with all that follows
     speed: float = 1.0
     gaps_s: tuple[float, ...] = ()  # silence between the parts
+    lead_s: float = 0.0  # silence before the first
     tail_s: float = 0.0  # silence after the last
     end_s: float | None = None  # where the row is cut
 
@@ -167,11 +168,13 @@ def _draw(
     if spoken_s / speed + sum(gaps_s) > data.longest_s:
         speed = 1.0
     length_s = spoken_s / speed + sum(gaps_s)
+    lead_s = min(_between(data.lead_s, random), max(data.longest_s - length_s, 0.0))
+    length_s += lead_s
     if random.random() < data.cut_share and _timed(spoken):
-        end_s = _between((min(data.shortest_s, length_s), length_s), random)
-        return Example(parts, seed, end_s, speed, gaps_s, end_s=end_s)
+        end_s = _between((min(lead_s + data.shortest_s, length_s), length_s), random)
+        return Example(parts, seed, end_s, speed, gaps_s, lead_s, end_s=end_s)
     tail_s = min(_between(data.tail_s, random), max(data.longest_s - length_s, 0.0))
-    return Example(parts, seed, length_s + tail_s, speed, gaps_s, tail_s)
+    return Example(parts, seed, length_s + tail_s, speed, gaps_s, lead_s, tail_s)
 
 
 def _between(ends: Range, random: np.random.Generator) -> float:
@@ -277,7 +280,7 @@ class _Row:
 def _row(example: Example, corpus: Corpus) -> _Row:
     """Put an example's parts one after another, cut them, and corrupt what is left. AudioError where one is bad."""
     utterances = [corpus.recordings.utterances[part] for part in example.parts]
-    pieces: list[NDArray[np.float32]] = []
+    pieces = [np.zeros(round(example.lead_s * SAMPLE_RATE), np.float32)]
     texts: list[str] = []
     words: list[TimedWord] = []
     for part, utterance, silence_s in zip(example.parts, utterances, (*example.gaps_s, example.tail_s), strict=True):

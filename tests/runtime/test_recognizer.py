@@ -119,6 +119,17 @@ def test_what_was_called_stable_is_never_taken_back(recognizer, clip):
                 stable = "" if result.is_final else result.text
 
 
+@pytest.mark.parametrize("policy", ["align_att", "wait"])
+def test_a_model_that_is_read_anew_takes_every_policy(recognizer, clip, policy):
+    stable = ""
+    for update in updates_of(recognizer, [clip("goforward")], replace(LIVE, policy=policy)):
+        for result in update.results:
+            if result.is_final or result.stability == 1.0:
+                assert result.text.startswith(stable)
+                stable = result.text
+    assert stable.strip() == SPOKEN["goforward"]
+
+
 def test_interims_are_at_most_two_and_stable_comes_first(recognizer, clip):
     updates = updates_of(recognizer, [clip("librivox-0870")])
     interims = [update.results for update in updates if not update.results[0].is_final]

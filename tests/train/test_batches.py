@@ -83,7 +83,7 @@ durations = st.lists(st.floats(0.1, 30.0), max_size=60)
 def test_no_batch_is_longer_than_allowed(
     durations_s: list[float], batch_s: float, join_share: float, epoch: int
 ) -> None:
-    data = Data(batch_s=batch_s, join_share=join_share, join_s=(5, 40), tail_s=(0, 3))
+    data = Data(batch_s=batch_s, join_share=join_share, join_s=(5, 40), lead_s=(0, 1), tail_s=(0, 3))
     batches = plan(lasting(durations_s), data, SPEEDS, epoch=epoch)
     assert parts(batches) == Counter(range(len(durations_s)))
     for batch in batches:
@@ -233,12 +233,12 @@ def test_a_batch_is_its_recordings_and_zeros(utterances: list[Utterance]) -> Non
 
 @pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
 def test_joined_rows_put_words_where_they_are_heard(utterances: list[Utterance], speed: float) -> None:
-    example = Example((0, 1, 0), 0, 0.0, speed=speed, gaps_s=(0.25, 0.4), tail_s=0.3)
+    example = Example((0, 1, 0), 0, 0.0, speed=speed, gaps_s=(0.25, 0.4), lead_s=0.15, tail_s=0.3)
     batch = batch_of(corpus(utterances), example)
     assert batch.texts == ["One, two. THREE One, two."]
     assert [word.word for word in batch.words[0]] == ["one", "two", "three", "one", "two"]
     assert batch.ids == ["first+second+first"]
-    assert batch.lengths[0] / RATE == pytest.approx(2.7 / speed + 0.95, abs=1e-3)
+    assert batch.lengths[0] / RATE == pytest.approx(2.7 / speed + 1.1, abs=1e-3)
     assert_rings_at(batch.words[0], batch.samples[0])
 
 
