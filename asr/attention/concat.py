@@ -1,4 +1,4 @@
-"""Attention by concatenation, "concat" (Luong et al. 2015, equation 8).
+"""Attention by concatenation, "concat" (Luong et al. 2015, section 3.1).
 
     score(q, k) = v^T tanh(W [q; k])
 

@@ -1,4 +1,4 @@
-"""Multiplicative attention, "dot" (Luong et al. 2015, "Effective Approaches to Attention-based NMT", equation 8).
+"""Multiplicative attention, "dot" (Luong et al. 2015, "Effective Approaches to Attention-based NMT", section 3.1).
 
     score(q, k) = q . k
 

@@ -1,4 +1,4 @@
-"""1.5-entmax (Peters et al. 2019, "Sparse Sequence-to-Sequence Models", equation 9 and algorithm 2).
+"""1.5-entmax (Peters et al. 2019, "Sparse Sequence-to-Sequence Models", algorithm 2).
 
     weights = max(scores / 2 - tau, 0)^2
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from asr.attention.mechanism import Attended, Mechanism, State
+from asr.attention.multihead import MultiHead
 from asr.attention.scaled_dot import ScaledDot
 
 
@@ -29,8 +30,7 @@ class Fused(Mechanism):
 
 
 def fuse(module: nn.Module) -> None:
-    """Put Fused in the place of every ScaledDot within; neither has parameters."""
-    for parent in module.modules():
-        for name, child in parent.named_children():
-            if isinstance(child, ScaledDot):
-                setattr(parent, name, Fused())
+    """Put Fused in the place of every ScaledDot that heads read by; neither has parameters."""
+    for heads in module.modules():
+        if isinstance(heads, MultiHead) and type(heads.mechanism) is ScaledDot:
+            heads.mechanism = Fused()

@@ -1,4 +1,4 @@
-"""Multiplicative attention, "general" (Luong et al. 2015, equation 8).
+"""Multiplicative attention, "general" (Luong et al. 2015, section 3.1).
 
     score(q, k) = q^T W k
 

@@ -5,8 +5,13 @@
 
 The argmax of scores + g is a sample of softmax(scores), as in hard.py. Forward that
 one frame is read; backward we pretend that it was the soft mean. The gradient is
-wrong by that pretence, but calm, and it needs no baseline and no change to the
-training loop. A small temperature lessens the bias and brings back the noise.
+wrong by that pretence, but it needs no baseline and no change to the training loop.
+
+On a case small enough to enumerate (tests/attention/test_hard.py), in lengths of the
+exact gradient:      bias    noise of one estimate
+    REINFORCE        0       3.5, with a baseline 1.5
+    temperature 1    0.48    1.1
+    temperature 0.2  0.11    3.3: less bias costs the calm for which one came
 """
 
 import torch

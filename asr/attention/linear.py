@@ -1,4 +1,4 @@
-"""Linear attention (Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12).
+"""Linear attention (Katharopoulos et al. 2020, "Transformers are RNNs", section 3).
 
     f(x) = elu(x) + 1                              a positive feature map in place of exp(q . k)
     context_i = f(q_i) S / f(q_i) . z,    S = sum_j f(k_j) v_j^T,    z = sum_j f(k_j)

@@ -7,9 +7,9 @@
     LocalP   p_i = length sigmoid(v^T tanh(W q_i)) predicted from the query, and the weights are besides
                                                    multiplied by a bell around it, exp(-(j - p_i)^2 / (2 s^2))
 
-LocalM and LocalP are Luong et al. 2015, section 3.2 (there rate = 1 and s = reach / 2);
-windowed self-attention is as old as Parikh et al. 2016 and came to fame with Longformer
-(Beltagy et al. 2020). Any mechanism can be inside the window.
+LocalM and LocalP are Luong et al. 2015, section 3.2 (there rate = 1; s = reach / 2);
+windowed self-attention is Longformer's (Beltagy et al. 2020, section 3.1). Any
+mechanism can be inside the window of Local or LocalM, any that scores in LocalP's.
 """
 
 from typing import cast
@@ -30,6 +30,8 @@ class Local(Mechanism):
     A mask over all sources says so while weights are wanted. weights=False computes the windows
     alone, so that time and memory grow with the length and not with its square.
     """
+
+    rows_sum_to_one = False  # a window may lie where nothing may be seen: beyond a padded end
 
     def __init__(self, mechanism: Mechanism, reach: int = 16, weights: bool = True):
         super().__init__()
@@ -53,7 +55,7 @@ class Local(Mechanism):
     def in_blocks(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """Cut the targets into blocks of `reach`: each sees its own block and those beside it, nothing farther."""
         length, reach = query.shape[-2], self.reach
-        blocks = -(-length // reach)
+        blocks = (length + reach - 1) // reach  # not -(-length // reach): ONNX divides negative numbers towards zero
         place = torch.arange(3 * reach, device=query.device)
         beside = torch.arange(blocks, device=query.device)[:, None] * reach + place  # sources, after `reach` of padding
         after = blocks * reach - length
@@ -85,6 +87,7 @@ def mask_in_blocks(mask: Tensor | None, length: int, beside: Tensor, reach: int)
 class LocalM(Mechanism):
     """A mechanism that sees `reach` sources around rate * i; the state counts the targets so far."""
 
+    rows_sum_to_one = False  # as Local's
     carried = (Carried("count", (1, 1), 0.0),)
 
     def __init__(self, mechanism: Mechanism, reach: int = 16, rate: float = 1.0):

@@ -1,4 +1,4 @@
-"""Location-aware attention (Chorowski et al. 2015, "Attention-Based Models for Speech Recognition", section 2.1).
+"""Location-aware attention (Chorowski et al. 2015, "Attention-Based Models for Speech Recognition").
 
     f       = F * weights_{i-1}                       a convolution over where the last target looked
     score_j = v^T tanh(W q_i + U k_j + L f_j + b)

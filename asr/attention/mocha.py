@@ -1,4 +1,4 @@
-"""Monotonic chunkwise attention, MoChA (Chiu and Raffel 2018, "Monotonic Chunkwise Attention", equations 10 to 14).
+"""Monotonic chunkwise attention, MoChA (Chiu and Raffel 2018, "Monotonic Chunkwise Attention").
 
     a      = weights of monotonic.py: where the target stops
     b_ij   = sum over stops s in j ... j + width - 1 of  a_is softmax(scores over s - width + 1 ... s)_j
@@ -24,14 +24,15 @@ def look_back(stops: Tensor, scores: Tensor, mask: Tensor | None, width: int) ->
     A softmax for each chunk, not a quotient of running sums as in the paper: that one
     underflows where a chunk's scores lie far below the row's best.
     """
-    sources = scores.shape[-1]
     seen = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask.expand(scores.shape)
-    # The last axis: how far back. Frame s holds at `by` what stands at s - by; before the first frame, nothing.
-    back = range(width)
-    chunk = torch.stack([functional.pad(scores, (by, 0))[..., :sources] for by in back], -1)
-    there = torch.stack([functional.pad(seen, (by, 0))[..., :sources] for by in back], -1)
-    share = masked_softmax(chunk, there)[0] * stops.unsqueeze(-1) * there
-    return sum((functional.pad(share[..., by], (0, by))[..., by:] for by in back), torch.zeros_like(stops))
+    place = torch.arange(width, device=scores.device)
+    span = torch.arange(scores.shape[-1], device=scores.device)[:, None] + place
+    # (..., sources, width): for a stop at s what stands at s - width + 1 ... s; before the first frame, nothing
+    chunk = functional.pad(scores, (width - 1, 0))[..., span]
+    there = functional.pad(seen, (width - 1, 0))[..., span]
+    share = masked_softmax(chunk, there)[0] * there * stops.unsqueeze(-1)
+    # frame j is the last in the chunk of stop j, the last but one in that of stop j + 1, and so on
+    return functional.pad(share, (0, 0, 0, width - 1))[..., span, width - 1 - place].sum(-1)
 
 
 class Mocha(Monotonic):

@@ -1,17 +1,19 @@
+from collections.abc import Callable
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from asr.attention import MECHANISMS, Mechanism, Monotonic  # noqa: E402
+from asr.attention import Mechanism, Monotonic  # noqa: E402
 
 
 @pytest.fixture
 def build():
-    """A mechanism of MECHANISMS with every parameter random, so that none hides by being zero."""
+    """A mechanism with every parameter random, so that none hides by being zero."""
 
-    def make(name: str, dim: int, heads: int) -> Mechanism:
+    def make(compose: Callable[[int, int], Mechanism], dim: int, heads: int) -> Mechanism:
         torch.manual_seed(0)
-        mechanism = MECHANISMS[name](dim, heads).eval()
+        mechanism = compose(dim, heads).eval()
         for parameter in mechanism.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
         for part in mechanism.modules():

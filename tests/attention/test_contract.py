@@ -1,21 +1,47 @@
-"""Every mechanism in MECHANISMS keeps the contract, as far as its flags promise it."""
+"""Every mechanism in MECHANISMS, and some further compositions, keep the contract, as far as its flags promise it."""
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from asr.attention import MECHANISMS, Mechanism, Monotonic, MultiHead, SelfAttention  # noqa: E402
+from asr.attention import (  # noqa: E402
+    MECHANISMS,
+    Hard,
+    Local,
+    LocationAware,
+    Mechanism,
+    Monotonic,
+    MultiHead,
+    Rotary,
+    ScaledDot,
+    SelfAttention,
+    Shaw,
+    Sparsemax,
+)
 from asr.attention.masks import causal_mask, chunk_mask, masked_softmax, padding_mask  # noqa: E402
 
 BATCH, TARGETS, SOURCES, DIM, HEADS = 3, 5, 7, 12, 3
-OTHERWISE_IN_TRAINING = ("hard", "gumbel", "monotonic", "mocha")  # what the others do does not depend on the mode
-CASES = [(name, False) for name in MECHANISMS] + [(name, True) for name in OTHERWISE_IN_TRAINING]
+COMPOSED = {  # what a recipe could put together besides
+    "heads of location_aware": lambda dim, heads: MultiHead(LocationAware(dim // heads), dim, heads),
+    "heads of monotonic": lambda dim, heads: MultiHead(Monotonic(dim // heads), dim, heads),
+    "heads of hard": lambda dim, heads: MultiHead(Hard(ScaledDot()), dim, heads),
+    "self of sparse rotary window": lambda dim, heads: SelfAttention(
+        MultiHead(Local(Rotary(Sparsemax(ScaledDot())), reach=2), dim, heads)
+    ),
+    "self of rotary window in blocks": lambda dim, heads: SelfAttention(
+        MultiHead(Rotary(Local(Sparsemax(ScaledDot()), reach=2, weights=False)), dim, heads)
+    ),
+    "self of sparse shaw": lambda dim, heads: SelfAttention(MultiHead(Sparsemax(Shaw(dim // heads, 2)), dim, heads)),
+}
+# What the others do does not depend on the mode.
+OTHERWISE_IN_TRAINING = ("hard", "gumbel", "monotonic", "mocha", "heads of hard", "heads of monotonic")
+CASES = [(name, False) for name in (*MECHANISMS, *COMPOSED)] + [(name, True) for name in OTHERWISE_IN_TRAINING]
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case[0] + "-in-training" * case[1])
 def mechanism(request, build) -> Mechanism:
     name, training = request.param
-    return build(name, DIM, HEADS).train(training)
+    return build((MECHANISMS | COMPOSED)[name], DIM, HEADS).train(training)
 
 
 def inputs(mechanism: Mechanism, dim: int = DIM, batch: int = BATCH):
@@ -165,7 +191,7 @@ def test_the_state_is_what_it_is_said_to_be(mechanism):
 def test_the_gradient_is_exact(mechanism):
     if not mechanism.exact_gradient:
         pytest.skip("does not promise it")
-    if not mechanism.training and isinstance(mechanism, Monotonic):
+    if not mechanism.training and any(isinstance(part, Monotonic) for part in mechanism.modules()):
         pytest.skip("decides, and so has no gradient, in use")
     mechanism = mechanism.double()
     names, parameters = zip(*mechanism.named_parameters(), strict=True) if [*mechanism.parameters()] else ((), ())
