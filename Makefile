@@ -60,6 +60,9 @@ train: setup ## RECIPE=tiny, with options after it in SET (SET="--set data.root=
 evaluate: setup ## score MODEL on DATA=DIR, beside the peers that are installed (PEERS="--peer faster-whisper")
 	$(BIN)/asr-evaluate --model $(MODEL) --data $(DATA) $(PEERS)
 
+bench: setup ## measure how MODEL streams on DATA=DIR: lag, cost, memory, many streams, silence (SET="--hours 0.2")
+	$(BIN)/asr-bench --model $(MODEL) --data $(DATA) $(SET)
+
 export: setup ## CHECKPOINT=DIR to MODEL=DIR, checked
 	$(BIN)/asr-export --from $(CHECKPOINT) --to $(MODEL)
 

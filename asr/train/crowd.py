@@ -30,15 +30,12 @@ class Crowd:
     streams: int
     audio_s: float  # of each, if they came to its end
     points: int  # whose lag was measured
-    median_s: float
-    p95_s: float
-    p99_s: float
+    median_s: float | None  # None: there was no grid point
+    p95_s: float | None
+    p99_s: float | None
     cores: float  # that were busy: process time over wall time
     given_up: bool  # one was hopelessly late, and all were stopped
-
-    @property
-    def live(self) -> bool:
-        return not self.given_up and self.p95_s <= LIMIT_S
+    live: bool
 
 
 def gather(
@@ -63,8 +60,13 @@ def gather(
         ]
         lags_s = [lag_s for future in running for lag_s in future.result()]
     cores = (time.process_time() - cpu_s) / (time.perf_counter() - begin)
-    median_s, p95_s, p99_s = np.percentile(lags_s, (50, 95, 99)).tolist() if lags_s else (0.0, 0.0, 0.0)
-    return Crowd(streams, seconds, len(lags_s), median_s, p95_s, p99_s, cores, stop.is_set())
+    return summed(streams, seconds, lags_s, cores, stop.is_set())
+
+
+def summed(streams: int, seconds: float, lags_s: Sequence[float], cores: float, given_up: bool) -> Crowd:
+    median_s, p95_s, p99_s = np.percentile(lags_s, (50, 95, 99)).tolist() if lags_s else (None, None, None)
+    live = not given_up and p95_s is not None and p95_s <= LIMIT_S
+    return Crowd(streams, seconds, len(lags_s), median_s, p95_s, p99_s, cores, given_up, live)
 
 
 def follow(
@@ -93,14 +95,6 @@ def follow(
         lag_s = time.perf_counter() - due_s
         if lag_s > HOPELESS_S:
             stop.set()
-        if reached or stop.is_set():
+        if reached:
             lags_s.append(lag_s)
     return lags_s
-
-
-def warm_up(recognizer: Recognizer, options: Options, clips: Sequence[Clip], seconds: float = 2.0) -> None:
-    """A first stream, not counted."""
-    stream = recognizer.stream(options)
-    for part in limited(spaced(clips), seconds):
-        stream.accept(part)
-    stream.finish()

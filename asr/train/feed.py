@@ -31,6 +31,7 @@ class Heard:
     cpu_s: float = 0.0  # of the whole process
     points_s: list[float] = field(default_factory=list)  # wall time of each packet that brought a grid point
     final_s: float = 0.0  # wall time from half-close to the last final
+    segments: int = 0  # finals
     interims: int = 0  # updates that brought some
     broken: int = 0  # times that stable text was taken back
 
@@ -87,6 +88,7 @@ class Feed:
             self.heard.interims += any(not result.is_final for result in update.results)
             for result in update.results:
                 if result.is_final:
+                    self.heard.segments += 1
                     self.heard.text += result.text
                     self.heard.words += result.words
 
