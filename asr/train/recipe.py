@@ -54,7 +54,7 @@ class Data:
     join_gap_s: Range = (0.1, 0.8)  # silence between the parts
     cut_share: float = 0.0  # share of the utterances with known word times that end at a random point
     lead_s: Range = (0.0, 0.0)  # silence added before the speech, as far as longest_s allows
-    tail_s: Range = (0.0, 0.0)  # and after it
+    tail_s: Range = (0.0, 0.0)  # and after it; a model that does not pad is served with 0.3 s
     language: str = ""  # what is spoken, for a start that knows several languages; "": the model's first
     sentence_case: bool = False  # write texts that are all upper or all lower case as sentences, as Whisper does
     cache: str = ""  # a folder for decoded recordings, read again by the next run; "": decode each time
