@@ -4,20 +4,16 @@ One set of weights reads a segment at once, at once under a chunk mask (training
 or chunk by chunk with cached keys and values (streaming): all three agree.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from asr.attention import MultiHead, ScaledDot, SelfAttention
 from asr.attention.masks import chunk_mask
+from asr.attention.positions import sinusoids
 from asr.attention.self_attention import KeyValue
 from asr.model.config import ModelConfig
 from asr.model.front_end import FrontEnd
-
-SLOWEST_WAVE = 10_000.0  # of the sinusoidal positions (Vaswani et al. 2017, section 3.5)
-
 
 # Of each layer the keys and values of the frames before a chunk, the newest last, each
 # (batch, heads, cached, dim / heads). Of a row's cached frames only min(cached, position)
@@ -115,11 +111,3 @@ class EncoderBlock(nn.Module):
         context, _, past = self.attention(y, y, y, mask, past)
         x = x + context
         return x + self.down(functional.gelu(self.up(self.mlp_norm(x)))), past
-
-
-def sinusoids(length: int, dim: int) -> Tensor:
-    """Sines, then cosines, of dim / 2 wavelengths from 2 pi to SLOWEST_WAVE * 2 pi: (length, dim)."""
-    half = dim // 2
-    rates = torch.exp(-math.log(SLOWEST_WAVE) / (half - 1) * torch.arange(half))
-    angle = torch.arange(length)[:, None] * rates
-    return torch.cat([angle.sin(), angle.cos()], dim=1)

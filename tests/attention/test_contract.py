@@ -38,7 +38,21 @@ OTHERWISE_IN_TRAINING = ("hard", "gumbel", "monotonic", "mocha", "heads of hard"
 CASES = [(name, False) for name in (*MECHANISMS, *COMPOSED)] + [(name, True) for name in OTHERWISE_IN_TRAINING]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case[0] + "-in-training" * case[1])
+def samples(mechanism: Mechanism) -> bool:
+    return mechanism.training and not mechanism.exact_gradient
+
+
+def named(case) -> str:
+    return case[0] + "-in-training" * case[1]
+
+
+def those(promise):
+    """Ask only the mechanisms of which `promise` holds."""
+    asked = [(name, mode) for name, mode in CASES if promise((MECHANISMS | COMPOSED)[name](DIM, HEADS).train(mode))]
+    return pytest.mark.parametrize("mechanism", asked, indirect=True, ids=named)
+
+
+@pytest.fixture(params=CASES, ids=named)
 def mechanism(request, build) -> Mechanism:
     name, training = request.param
     return build((MECHANISMS | COMPOSED)[name], DIM, HEADS).train(training)
@@ -55,10 +69,6 @@ def attend(mechanism: Mechanism, *arguments):
     """Call it; what it samples is the same each time."""
     torch.manual_seed(2)
     return mechanism(*arguments)
-
-
-def samples(mechanism: Mechanism) -> bool:
-    return mechanism.training and not mechanism.exact_gradient
 
 
 def nothing(mechanism: Mechanism):
@@ -78,9 +88,8 @@ def test_always_three_results_of_the_promised_shapes(mechanism):
         assert weights.min() >= 0
 
 
+@those(lambda mechanism: not isinstance(mechanism, MultiHead | SelfAttention))
 def test_the_value_may_be_wider_and_any_axes_may_lead(mechanism):
-    if isinstance(mechanism, MultiHead | SelfAttention):
-        pytest.skip("heads take (batch, length, dim)")
     query, key, value = inputs(mechanism)
     value = torch.cat([value, value[..., :2]], -1)
     context, _, _ = attend(mechanism, query, key, value, causal_mask(TARGETS, SOURCES - TARGETS))
@@ -91,12 +100,11 @@ def test_the_value_may_be_wider_and_any_axes_may_lead(mechanism):
         torch.testing.assert_close(twice, context[:, None].expand(twice.shape))
 
 
+@those(lambda mechanism: mechanism.has_weights)
 def test_what_is_hidden_gets_exactly_zero_and_rows_sum_to_one(mechanism):
     query, key, value = inputs(mechanism)
     lengths = torch.tensor([1, 3, key.shape[1]])
     _, weights, _ = attend(mechanism, query, key, value, padding_mask(lengths, key.shape[1]))
-    if weights is None:
-        pytest.skip("has no weights")
     for row, length in zip(weights, lengths, strict=True):
         assert row[..., length:].abs().sum() == 0
     total = weights.sum(-1)
@@ -117,9 +125,8 @@ def test_what_is_hidden_changes_nothing(mechanism):
     torch.testing.assert_close(before, after, rtol=0, atol=0)
 
 
+@those(lambda mechanism: not samples(mechanism))
 def test_padding_changes_nothing(mechanism):
-    if samples(mechanism):
-        pytest.skip("samples otherwise at another length")
     query, key, value = inputs(mechanism)
     targets = 3 if isinstance(mechanism, SelfAttention) else TARGETS
     mask = padding_mask(torch.full((BATCH,), 3), key.shape[1])
@@ -148,10 +155,9 @@ def test_a_target_with_nowhere_to_look_gets_zeros_and_finite_gradients(mechanism
         assert tensor.grad is None or tensor.grad[0].abs().max() == 0
 
 
+@those(lambda mechanism: not samples(mechanism))
 @pytest.mark.parametrize("parts", [[1] * TARGETS, [2, 3]], ids=["one-by-one", "in-two-parts"])
 def test_step_by_step_equals_all_at_once(mechanism, parts):
-    if samples(mechanism):
-        pytest.skip("samples otherwise in another order")
     query, key, value = inputs(mechanism)
     if mechanism.steps:
         key, value = key[:, -TARGETS:], value[:, -TARGETS:]
@@ -188,11 +194,14 @@ def test_the_state_is_what_it_is_said_to_be(mechanism):
         assert (tensor == described.init).all()
 
 
+def is_smooth(mechanism: Mechanism) -> bool:
+    """What decides, in use, has no gradient."""
+    decides = any(isinstance(part, Monotonic) for part in mechanism.modules()) and not mechanism.training
+    return mechanism.exact_gradient and not decides
+
+
+@those(is_smooth)
 def test_the_gradient_is_exact(mechanism):
-    if not mechanism.exact_gradient:
-        pytest.skip("does not promise it")
-    if not mechanism.training and any(isinstance(part, Monotonic) for part in mechanism.modules()):
-        pytest.skip("decides, and so has no gradient, in use")
     mechanism = mechanism.double()
     names, parameters = zip(*mechanism.named_parameters(), strict=True) if [*mechanism.parameters()] else ((), ())
     values = [tensor.double().requires_grad_() for tensor in inputs(mechanism)]

@@ -34,7 +34,7 @@ from asr.attention import (  # noqa: E402
 from asr.attention.entmax import entmax15  # noqa: E402
 from asr.attention.masks import causal_mask, padding_mask  # noqa: E402
 from asr.attention.monotonic import stopped  # noqa: E402
-from asr.attention.positions import turned, waves  # noqa: E402
+from asr.attention.positions import sinusoids, turned, waves  # noqa: E402
 from asr.attention.sparsemax import sparsemax  # noqa: E402
 
 TARGETS, SOURCES, DIM = 4, 9, 8
@@ -372,10 +372,9 @@ def test_without_positions_the_order_of_the_sources_is_not_seen():
     torch.testing.assert_close(ScaledDot()(query, key[order], value[order])[0], ScaledDot()(query, key, value)[0])
 
 
-def test_sinusoids_are_the_models_own():
-    encoder = pytest.importorskip("asr.model.encoder")
+def test_sinusoids_go_on_where_the_past_ends():
     torch.set_default_dtype(torch.float32)
-    expected = encoder.sinusoids(50, 16)
+    expected = sinusoids(50, 16)
     assert torch.equal(Sinusoidal()(torch.zeros(50, 16)), expected)
     torch.testing.assert_close(Sinusoidal()(torch.zeros(20, 16), past=30), expected[30:])
 
