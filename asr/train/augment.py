@@ -26,6 +26,8 @@ SILENCE = 1e-10  # mean power, -100 dB, below which it makes no sense to ask how
 
 VOICES = (3, 6)  # at least and at most that babble at once
 
+OCTAVES = tuple(62.5 * 2**octave for octave in range(8))  # Hz, where an equaliser's gains are drawn
+
 TELEPHONE_RATE = 8_000
 TELEPHONE_BAND = (300, 3_400)  # Hz (ITU-T G.712)
 TELEPHONE_TAPS = 201  # a slope of 130 Hz
@@ -74,6 +76,8 @@ def corrupt(
     if random.random() < augment.noise_share and material.noises:
         noise = _stretch(_one(material.noises, random), len(samples), random)
         samples = with_noise(samples, noise, random.uniform(*augment.noise_db))
+    if random.random() < augment.equaliser_share:
+        samples = equalised(samples, random.uniform(-augment.equaliser_db, augment.equaliser_db, len(OCTAVES)))
     if random.random() < augment.telephone_share:
         samples = over_telephone(samples)
     if random.random() < augment.codec_share:
@@ -95,6 +99,15 @@ def with_noise(samples: Samples, noise: Samples, ratio_db: float) -> Samples:
     if _power(noise) < SILENCE or _power(samples) < SILENCE:
         return samples
     return _not_clipped(add_noise(samples, noise, ratio_db))
+
+
+def equalised(samples: Samples, gains_db: Sequence[float] | NDArray[np.float64]) -> Samples:
+    """As another microphone hears it: a gain for each of OCTAVES, straight lines of dB per octave in between."""
+    spectrum = np.fft.rfft(samples)
+    octave = np.log2(np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE).clip(min=OCTAVES[0]))
+    gain = 10 ** (np.interp(octave, np.log2(OCTAVES), gains_db) / 20)
+    heard = np.asarray(np.fft.irfft(spectrum * gain, len(samples)), np.float32)
+    return _not_clipped(heard * np.float32(math.sqrt(_power(samples) / max(_power(heard), SILENCE))))
 
 
 def over_telephone(samples: Samples) -> Samples:

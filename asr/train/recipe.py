@@ -74,6 +74,8 @@ class Augment:
     babble_db: Range = (10.0, 25.0)
     room_sets: tuple[str, ...] = ()  # of the root: impulse responses
     room_share: float = 0.0
+    equaliser_share: float = 0.0  # other microphones: a random gain in each octave
+    equaliser_db: float = 8.0  # at most, up or down
     telephone_share: float = 0.0  # 300 to 3400 Hz at 8 kHz, through mu-law
     codec_share: float = 0.0  # mu-law, or Opus at a low rate
     time_masks: int = 0  # SpecAugment (Park et al. 2019), in log-mel frames of 10 ms and in mel bands

@@ -22,12 +22,12 @@ EVERYTHING = Augment(
     noise_share=1.0,
     babble_share=1.0,
     room_share=1.0,
+    equaliser_share=1.0,
     telephone_share=1.0,
     codec_share=1.0,
 )
-ONE_EACH = {name: Augment(**{f"{name}_share": 1.0}) for name in ("noise", "babble", "room", "telephone", "codec")} | {
-    "gain": Augment(gain_db=(-12.0, -6.0))
-}
+SHARED = ("noise", "babble", "room", "equaliser", "telephone", "codec")
+ONE_EACH = {name: Augment(**{f"{name}_share": 1.0}) for name in SHARED} | {"gain": Augment(gain_db=(-12.0, -6.0))}
 
 
 def voice(duration_s: float, seed: int = 0) -> Samples:
@@ -205,6 +205,15 @@ def test_a_room_echoes_and_is_no_louder() -> None:
     assert np.abs(out[1_100:3_000]).max() > 0.005
     speech = voice(2.0)
     assert level_db(augment.in_room(speech, decay(0.3))) == pytest.approx(level_db(speech), abs=0.1)
+
+
+def test_an_equaliser_raises_and_lowers_octaves() -> None:
+    hiss = rng().uniform(-0.3, 0.3, RATE).astype(np.float32)
+    out = augment.equalised(hiss, [0, 0, 0, 0, 0, 0, -12, -12])
+    change = [band_db(out, *band) - band_db(hiss, *band) for band in ((50, 1_900), (4_000, 8_000))]
+    assert change[1] - change[0] == pytest.approx(-12, abs=0.5)
+    assert level_db(out) == pytest.approx(level_db(hiss), abs=0.1)
+    assert lag(hiss, out) == 0
 
 
 def test_a_telephone_carries_its_band_alone() -> None:
