@@ -51,6 +51,16 @@ def surrogate(losses: Tensor, weights: Tensor, baseline: Tensor | float = 0.0) -
     return losses + to_come * log_p
 
 
+def mean_of_others(losses: Tensor, real: Tensor) -> Tensor:
+    """A baseline that needs no memory: what a target of the batch's other rows lost on average, (batch, targets).
+
+    A row's own choices have no part in it, so that the estimate stays unbiased.
+    """
+    losses = losses.detach()
+    lost, count = losses.sum(-1, keepdim=True), real.sum(-1, keepdim=True)
+    return (lost.sum() - lost) / (count.sum() - count).clamp(min=1) * real
+
+
 def expect(baseline: float, losses: Tensor, keep: float = 0.9) -> float:
     """The next baseline: a moving average of losses seen."""
     return keep * baseline + (1 - keep) * float(losses.mean())

@@ -93,6 +93,8 @@ def check_fp32(model: SpeechModel, folder: Path, utterances: Sequence[Utterance]
     if model.ctc is not None:
         worst = parity.check_ctc(model, graphs, recordings)
         say(f"fp32: in those of the CTC head by at most {worst:.1e}")
+    if not model.encoder.chunks:
+        return
     chunks = [frames for frames in LATENCY_MODES.values() if frames]
     twin = streaming_twin(model)
     if twin is not model:
@@ -109,8 +111,11 @@ def check_int8(model: SpeechModel, folder: Path, utterances: Sequence[Utterance]
     graphs = Graphs.open(folder / "encoder.onnx", folder / "decoder.onnx", model.config)
     parity.check_batch(graphs, recordings, tokens)
     say(f"int8: {len(recordings)} recordings in a batch give the bits that each gives alone")
-    parity.check_several_tokens(graphs, recordings[0], tokens)
-    say(f"int8: {tokens.shape[1]} tokens at once give the bits that they give one by one")
+    if bundle.multi_token:
+        parity.check_several_tokens(graphs, recordings[0], tokens)
+        say(f"int8: {tokens.shape[1]} tokens at once give the bits that they give one by one")
+    if not bundle.chunks:
+        return
     chunk = LATENCY_MODES["640ms"]
     twin = streaming_twin(model)
     in_chunks = graphs if twin is model else eight_bit_encoder(twin, folder, None)

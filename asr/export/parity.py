@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from asr.attention.mechanism import Carried
 from asr.errors import ExportError
 from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, ModelConfig
-from asr.model.model import SpeechModel
+from asr.model.decoder import sizes
+from asr.model.model import SpeechModel, outline
 from asr.runtime.sessions import Session, open_session
 
 FP32_TOLERANCE = 1e-4  # of log-probabilities
@@ -30,10 +32,14 @@ class Graphs:
     encoder: Session
     decoder: Session
     config: ModelConfig
+    states: list[tuple[Carried, ...]]  # of the decoder
+    several_tokens: bool  # that it takes at once
 
     @classmethod
     def open(cls, encoder: Path, decoder: Path, config: ModelConfig) -> "Graphs":
-        return cls(open_session(encoder, threads=1), open_session(decoder, threads=1), config)
+        promised = outline(config).decoder
+        sessions = open_session(encoder, threads=1), open_session(decoder, threads=1)
+        return cls(*sessions, config, promised.carried, promised.several_tokens)
 
     def encode(self, recordings: Sequence[Samples]) -> Arrays:
         """All at once, in one batch padded to the longest."""
@@ -73,16 +79,21 @@ class Graphs:
         self, tokens: NDArray[np.int64], source: Arrays, lengths: Sequence[int], state: Arrays | None = None
     ) -> Arrays:
         """One call: tokens (batch, targets) after a state, or from the start."""
-        config = self.config
-        empty = np.zeros((len(tokens), config.decoder_heads, 0, config.dim // config.decoder_heads), np.float32)
-        names = [item.name for item in self.decoder.get_inputs() if item.name.startswith("self_")]
-        feed = {
-            "tokens": tokens,
-            "source_lengths": np.array(lengths),
-            **source,
-            **(state or dict.fromkeys(names, empty)),
+        state = self.start(len(tokens), source["source_key_0"].shape[2]) if state is None else state
+        feed = {"source_lengths": np.array(lengths), **source}
+        if self.several_tokens:
+            return run(self.decoder, {"tokens": tokens, **feed, **state})
+        outs = []
+        for token in tokens.T:
+            outs.append(run(self.decoder, {"tokens": token[:, None], **feed, **state}))
+            state = carried(outs[-1])
+        return outs[-1] | {"log_probs": np.concatenate([out["log_probs"] for out in outs], 1)}
+
+    def start(self, rows: int, frames: int) -> Arrays:
+        """What the decoder carries before the first token."""
+        return {
+            one.name: np.full((rows, *sizes(one, frames)), one.init, np.float32) for each in self.states for one in each
         }
-        return run(self.decoder, feed)
 
     def greedy(self, prompt: Sequence[int], source: Arrays, length: int, tokens: int) -> list[int]:
         """The most probable tokens, nothing suppressed, one at a time."""
@@ -90,9 +101,13 @@ class Graphs:
         said: list[int] = []
         while len(said) < tokens:
             said.append(int(out["log_probs"][0, -1].argmax()))
-            state = {name.removeprefix("new_"): values for name, values in out.items() if name.startswith("new_")}
-            out = self.decode(np.array([said[-1:]]), source, [length], state)
+            out = self.decode(np.array([said[-1:]]), source, [length], carried(out))
         return said
+
+
+def carried(out: Arrays) -> Arrays:
+    """The states that a call of the decoder gave, for the next."""
+    return {name.removeprefix("new_"): values for name, values in out.items() if name.startswith("new_")}
 
 
 def run(session: Session, feed: Arrays) -> Arrays:
@@ -195,7 +210,7 @@ def check_several_tokens(graphs: Graphs, recording: Samples, tokens: NDArray[np.
     state = None
     for index in range(tokens.shape[1]):
         out = graphs.decode(tokens[:, index : index + 1], source, [length], state)
-        state = {name.removeprefix("new_"): values for name, values in out.items() if name.startswith("new_")}
+        state = carried(out)
         same = np.array_equal(out["log_probs"][0, 0], at_once[index])
         refuse(not same, f"token {index} of {tokens.shape[1]} given at once is not what it is one by one")
 

@@ -64,7 +64,7 @@ class TorchStepper:
             self.source = model.decoder.source(features, lengths)
 
     def start(self) -> Any:
-        return self.model.decoder.start(1)
+        return self.model.decoder.start(self.source)
 
     def step(self, tokens: Sequence[int], state: Any) -> tuple[NDArray[np.float32], NDArray[np.float32], Any]:
         with torch.inference_mode():

@@ -7,8 +7,9 @@ valid starting point and a model trained from scratch differs in its config alon
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
+from asr.attention import MECHANISMS
 from asr.errors import FormatError
 
 SAMPLE_RATE = 16_000
@@ -25,7 +26,7 @@ LOOK_AHEAD = RECEPTIVE_HALF - FRAME_HOP  # samples after the chunk's own
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One encoder-decoder."""
+    """One encoder-decoder. Attention is chosen by its name in asr.attention.MECHANISMS."""
 
     vocabulary: int = 51_864
     mels: int = 80
@@ -34,6 +35,13 @@ class ModelConfig:
     encoder_heads: int = 6
     decoder_layers: int = 4
     decoder_heads: int = 6
+    encoder: Literal["transformer", "lstm", "gru"] = "transformer"
+    encoder_attention: str = "self"  # of a Transformer's layers; one that begins with "self"
+    encoder_positions: Literal["sinusoidal", "none"] = "sinusoidal"  # added to what the first layer reads
+    decoder: Literal["transformer", "lstm", "gru"] = "transformer"
+    decoder_attention: str = "self"
+    decoder_positions: Literal["learned", "none"] = "learned"  # of a Transformer; recurrence needs none
+    cross_attention: str = "multihead"  # from text to speech: any that does not begin with "self"
     max_frames: int = 1_500  # of a segment: 30 s
     max_tokens: int = 448  # of a segment, prompt included
     log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant
@@ -51,8 +59,11 @@ class ModelConfig:
             heads = getattr(self, f"{part}_heads")
             if self.dim % heads:
                 raise FormatError(f"dim ({self.dim}) must be a whole multiple of {part}_heads ({heads})")
-        if self.log_mel not in ("whisper", "fixed"):
-            raise FormatError(f"log_mel is {self.log_mel!r}; it can be 'whisper' or 'fixed'")
+        for name, choices in get_type_hints(ModelConfig).items():
+            if get_origin(choices) is Literal and getattr(self, name) not in get_args(choices):
+                raise FormatError(f"{name} is {getattr(self, name)!r}; it can be {' or '.join(get_args(choices))}")
+        for part in ("encoder", "decoder", "cross"):
+            _check_attention(f"{part}_attention", getattr(self, f"{part}_attention"), reads_itself=part != "cross")
         for layer, head in self.alignment_heads:
             if not (0 <= layer < self.decoder_layers and 0 <= head < self.decoder_heads):
                 raise FormatError(
@@ -81,3 +92,9 @@ class ModelConfig:
         values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
         values["languages"] = tuple(values.get("languages", ("en",)))
         return cls(**values)
+
+
+def _check_attention(option: str, name: str, reads_itself: bool) -> None:
+    known = [name for name in MECHANISMS if name.startswith("self") == reads_itself]
+    if name not in known:
+        raise FormatError(f"{option} is {name!r}; it can be {', '.join(known)}")

@@ -1,61 +1,127 @@
-"""The decoder: text so far and encoded speech to the next token, and where each token looked."""
+"""Decoders: text so far and encoded speech to the next token, and where each token looked.
 
-from typing import NamedTuple
+What every decoder is to those who call it, and the Transformer's; recurrent_decoder.py is Listen, Attend and Spell's.
+"""
+
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.attention import MultiHead, ScaledDot, SelfAttention
+from asr.attention import MECHANISMS, Mechanism, MultiHead, SelfAttention
+from asr.attention.local import Local
 from asr.attention.masks import causal_mask, padding_mask
+from asr.attention.mechanism import SOURCES, Carried
+from asr.attention.positions import Relative, Rotary
 from asr.attention.self_attention import KeyValue
+from asr.errors import FormatError
 from asr.model.config import ModelConfig
+
+DISTANT = (Local, Relative, Rotary)  # tell by the number of targets where these stand
 
 
 class Source(NamedTuple):
     """Speech as the decoder reads it: projected once, read at each token."""
 
-    layers: list[KeyValue]  # each (batch, heads, frames, dim / heads)
+    layers: list[KeyValue]  # of each cross-attention, each (batch, heads, frames, dim / heads)
     lengths: Tensor  # (batch,) frames that exist
 
 
-# Of each layer the keys and values of the tokens so far: (batch, heads, past, dim / heads).
-DecoderState = list[KeyValue]
+# What each layer carries from token to token, as Decoder.carried describes it, each (batch, ...).
+DecoderState = list[tuple[Tensor, ...]]
 
 
 class Decoder(nn.Module):
     """Tokens and source to the next tokens' log-probabilities."""
 
-    def __init__(self, config: ModelConfig):
-        super().__init__()
-        self.heads = config.decoder_heads
-        self.embedding = nn.Embedding(config.vocabulary, config.dim)
-        self.positions = nn.Parameter(torch.zeros(config.max_tokens, config.dim))
-        self.blocks = nn.ModuleList(
-            DecoderBlock(config.dim, config.decoder_heads) for _ in range(config.decoder_layers)
-        )
-        self.norm = nn.LayerNorm(config.dim)
-        nn.init.normal_(self.embedding.weight, std=0.02)
-        nn.init.normal_(self.positions, std=0.01)
+    carried: list[tuple[Carried, ...]]  # by layer; a size of 0 is the axis along which each token adds one
+    embedding: nn.Embedding
+
+    @property
+    def readers(self) -> list[MultiHead]:
+        """The cross-attentions, in order."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what reads its source")
+
+    @property
+    def several_tokens(self) -> bool:
+        """Whether the exported graph takes many tokens at once, and all that it carries can be cut back."""
+        return False
+
+    @property
+    def has_weights(self) -> bool:
+        return all(reader.has_weights for reader in self.readers)
 
     def source(self, features: Tensor, lengths: Tensor) -> Source:
-        """Project features (batch, frames, dim) to every layer's keys and values."""
-        return Source([block.cross_attention.project(features) for block in self.blocks], lengths)  # type: ignore[union-attr, operator]
+        """Project features (batch, frames, dim) to the keys and values of every cross-attention."""
+        return Source([reader.project(features) for reader in self.readers], lengths)
 
-    def start(self, batch: int) -> DecoderState:
+    def start(self, source: Source) -> DecoderState:
         """The state before the first token."""
-        empty = self.positions.new_zeros(batch, self.heads, 0, self.positions.shape[1] // self.heads)
-        return [(empty, empty) for _ in self.blocks]
+        key = source.layers[0][0]
+        batch, frames = key.shape[0], key.shape[2]
+        like = self.embedding.weight
+        return [tuple(like.new_full((batch, *sizes(one, frames)), one.init) for one in each) for each in self.carried]
 
-    def forward(self, tokens: Tensor, source: Source, state: DecoderState) -> tuple[Tensor, DecoderState, Tensor]:
+    def forward(
+        self, tokens: Tensor, source: Source, state: DecoderState
+    ) -> tuple[Tensor, DecoderState, Tensor | None]:
         """The next-token distribution after each of the tokens.
 
         tokens   (batch, targets), those that follow the state's
-        returns  log-probabilities (batch, targets, vocabulary), the new state, and
-                 cross-attention weights (layers, batch, heads, targets, frames)
+        returns  log-probabilities (batch, targets, vocabulary), the new state, and cross-attention weights
+                 (cross-attentions, batch, heads, targets, frames), None where the mechanism has none
         """
-        targets, past = tokens.shape[1], state[0][0].shape[2]
-        x = self.embedding(tokens) + self.positions[past : past + targets]
+        raise NotImplementedError(f"{type(self).__name__} does not say how it decodes")
+
+
+class TransformerDecoder(Decoder):
+    """Transformer blocks before normalisation (Radford et al. 2023, section 2.2)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocabulary, config.dim)
+        self.positions = (
+            nn.Parameter(torch.zeros(config.max_tokens, config.dim)) if config.decoder_positions == "learned" else None
+        )
+        self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.decoder_layers))
+        self.norm = nn.LayerNorm(config.dim)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        if self.positions is not None:
+            nn.init.normal_(self.positions, std=0.01)
+        self.carried = [block.carried(layer) for layer, block in enumerate(self.layers)]
+        if self.positions is not None and not self.grows:
+            raise FormatError(
+                f"decoder_attention {config.decoder_attention} does not count the tokens before, which learned "
+                'positions need: set decoder_positions to "none"'
+            )
+
+    @property
+    def layers(self) -> list["DecoderBlock"]:
+        return cast(list[DecoderBlock], list(self.blocks))
+
+    @property
+    def readers(self) -> list[MultiHead]:
+        return [block.cross_attention for block in self.layers]
+
+    @property
+    def grows(self) -> bool:
+        """Whether self-attention keeps every token's keys and values."""
+        return not self.layers[0].self_attention.carried
+
+    @property
+    def several_tokens(self) -> bool:
+        parts = [part for part in self.modules() if isinstance(part, Mechanism)]
+        promised = all(part.several_tokens and not isinstance(part, DISTANT) for part in parts)
+        return promised and all(0 in one.shape for each in self.carried for one in each)
+
+    def forward(
+        self, tokens: Tensor, source: Source, state: DecoderState
+    ) -> tuple[Tensor, DecoderState, Tensor | None]:
+        targets, past = tokens.shape[1], state[0][0].shape[2] if self.grows else 0
+        x = self.embedding(tokens)
+        if self.positions is not None:
+            x = x + self.positions[past : past + targets]
         seen = causal_mask(targets, past, x.device)
         heard = padding_mask(source.lengths, source.layers[0][0].shape[2])
 
@@ -65,35 +131,77 @@ class Decoder(nn.Module):
             new_state.append(after)
             weights.append(looked)
         log_probs = (self.norm(x) @ self.embedding.weight.T).log_softmax(-1)
-        return log_probs, new_state, torch.stack(weights)
+        return log_probs, new_state, torch.stack(weights) if self.has_weights else None
 
 
 class DecoderBlock(nn.Module):
     """Read the text so far, read the speech, think; each after a normalisation and added to what came in."""
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, config: ModelConfig):
         super().__init__()
+        dim, heads = config.dim, config.decoder_heads
         self.self_norm = nn.LayerNorm(dim)
-        self.self_attention = SelfAttention(MultiHead(ScaledDot(), dim, heads))
+        self.self_attention = self_attention(config)
         self.cross_norm = nn.LayerNorm(dim)
-        self.cross_attention = MultiHead(ScaledDot(), dim, heads)
+        self.cross_attention = cross_attention(config)
         self.mlp_norm = nn.LayerNorm(dim)
         self.up = nn.Linear(dim, 4 * dim)
         self.down = nn.Linear(4 * dim, dim)
+        past = Carried("key", (heads, 0, dim // heads), 0.0)
+        self.past = self.self_attention.carried or (past, past._replace(name="value"))
+
+    def carried(self, layer: int) -> tuple[Carried, ...]:
+        """What the layer of this number carries: the text's first, then what the cross-attention does."""
+        return *named(self.past, "self", layer), *named(remembered(self.cross_attention), "cross", layer)
 
     def forward(
         self,
         x: Tensor,
         seen: Tensor,
-        past: KeyValue,
+        state: tuple[Tensor, ...],
         heard: Tensor,
         source: KeyValue,
-    ) -> tuple[Tensor, KeyValue, Tensor]:
-        """x (batch, targets, dim) to the same, the new past, and weights (batch, heads, targets, frames)."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        """x (batch, targets, dim) to the same, the new state, and weights (batch, heads, targets, frames)."""
+        past, before = state[: len(self.past)], state[len(self.past) :]
         y = self.self_norm(x)
         context, _, past = self.self_attention(y, y, y, seen, past)
         x = x + context
-        context, weights, _ = self.cross_attention.read(self.cross_norm(x), *source, heard)
+        context, weights, after = look(self.cross_attention, self.cross_norm(x), source, heard, before)
         x = x + context
-        assert weights is not None
-        return x + self.down(functional.gelu(self.up(self.mlp_norm(x)))), past, weights
+        return x + self.down(functional.gelu(self.up(self.mlp_norm(x)))), (*past, *after), weights
+
+
+def self_attention(config: ModelConfig) -> SelfAttention:
+    mechanism = MECHANISMS[config.decoder_attention](config.dim, config.decoder_heads)
+    assert isinstance(mechanism, SelfAttention), "the config has checked the name"
+    return mechanism
+
+
+def cross_attention(config: ModelConfig) -> MultiHead:
+    """What reads the speech, as the config names it: in heads of its own, or as a single one."""
+    mechanism = MECHANISMS[config.cross_attention](config.dim, config.decoder_heads)
+    return mechanism if isinstance(mechanism, MultiHead) else MultiHead(mechanism, config.dim, heads=1)
+
+
+def remembered(reader: MultiHead) -> tuple[Carried, ...]:
+    """What a cross-attention carries from token to token. Sums of sources seen are not of it: each token sees all."""
+    return () if reader.steps else reader.carried
+
+
+def look(
+    reader: MultiHead, query: Tensor, source: KeyValue, heard: Tensor, before: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...]]:
+    """Context, weights and what the reader then carries, for query (batch, targets, dim)."""
+    context, weights, after = reader.read(query, *source, heard, before or None)
+    return context, weights, after if before else ()
+
+
+def named(carried: tuple[Carried, ...], what: str, layer: int) -> tuple[Carried, ...]:
+    return tuple(one._replace(name=f"{what}_{one.name}_{layer}") for one in carried)
+
+
+def sizes(one: Carried, frames: int, past: int = 0) -> list[int]:
+    """Its shape after the batch, over a source of so many frames and after so many tokens."""
+    free = {SOURCES: frames, 0: past}
+    return [free[size] if size in free else int(size) for size in one.shape]

@@ -1,24 +1,26 @@
 """The encoder: log-mel, two convolutions, Transformer blocks before normalisation (Radford et al. 2023, section 2.2).
 
 One set of weights reads a segment at once, at once under a chunk mask (training),
-or chunk by chunk with cached keys and values (streaming): all three agree.
+or chunk by chunk with cached keys and values (streaming): all three agree. The layers
+can read by another attention, not all of which can be chunked, or be recurrent (recurrent.py).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.attention import MultiHead, ScaledDot, SelfAttention
+from asr.attention import MECHANISMS, SelfAttention
 from asr.attention.masks import chunk_mask
 from asr.attention.positions import sinusoids
 from asr.attention.self_attention import KeyValue
 from asr.model.config import ModelConfig
 from asr.model.front_end import FrontEnd
+from asr.model.recurrent import RecurrentBlock
 
 # Of each layer the keys and values of the frames before a chunk, the newest last, each
 # (batch, heads, cached, dim / heads). Of a row's cached frames only min(cached, position)
 # exist; the others are ignored whatever they hold. A pair a layer, not one stacked tensor:
-# taking a stack apart would copy it at every call.
+# taking a stack apart would copy it at every call. [] where an encoder cannot go on from a cache.
 EncoderCache = list[KeyValue]
 
 
@@ -34,14 +36,20 @@ class Encoder(nn.Module):
         self.conv1 = Convolution(config.mels, config.dim, kernel_size=3)
         self.conv2 = Convolution(config.dim, config.dim, kernel_size=3, stride=2)
         self.register_buffer("positions", sinusoids(config.max_frames, config.dim))
-        self.blocks = nn.ModuleList(
-            EncoderBlock(config.dim, config.encoder_heads) for _ in range(config.encoder_layers)
-        )
+        self.says_where = config.encoder_positions == "sinusoidal"
+        self.blocks = nn.ModuleList(layer_of(config) for _ in range(config.encoder_layers))
         self.norm = nn.LayerNorm(config.dim)
         self.positions: Tensor
 
+    @property
+    def chunks(self) -> bool:
+        """Whether it can encode chunk by chunk what it would encode at once under the chunk mask."""
+        return all(isinstance(one, RecurrentBlock) or one.chunks for one in self.blocks)
+
     def empty_cache(self, batch: int) -> EncoderCache:
         """The cache of a segment's first chunk."""
+        if not self.chunks:
+            return []
         empty = self.positions.new_zeros(batch, self.heads, 0, self.positions.shape[1] // self.heads)
         return [(empty, empty) for _ in self.blocks]
 
@@ -61,10 +69,11 @@ class Encoder(nn.Module):
         log_mel, exists = self.front_end(samples, position, total)
         x = functional.gelu(self.conv1(log_mel)) * exists[:, 1:-1]  # what does not exist is conv2's padding
         x = functional.gelu(self.conv2(x))
-        frames, cached = x.shape[1], cache[0][0].shape[2]
+        frames, cached = x.shape[1], cache[0][0].shape[2] if cache else 0
 
-        index = position[:, None] + torch.arange(frames, device=x.device)
-        x = x + self.positions[index.clamp(max=self.positions.shape[0] - 1)]
+        if self.says_where:
+            index = position[:, None] + torch.arange(frames, device=x.device)
+            x = x + self.positions[index.clamp(max=self.positions.shape[0] - 1)]
 
         source = torch.arange(-cached, frames, device=x.device) + position[:, None]
         mask = ((source >= 0) & (source < total.clamp(min=self.pad_frames)[:, None]))[:, None]
@@ -72,10 +81,19 @@ class Encoder(nn.Module):
             mask = mask & chunk_mask(frames, chunk, self.left_context, x.device)
 
         new_cache = []
-        for block, past in zip(self.blocks, cache, strict=True):
-            x, (key, value) = block(x, mask, past)
+        for layer, block in enumerate(self.blocks):
+            x, (key, value) = block(x, mask, cache[layer] if cache else None)
             new_cache.append((key[:, :, -self.left_context :], value[:, :, -self.left_context :]))
-        return self.norm(x), new_cache
+        return self.norm(x), new_cache if cache else []
+
+
+def layer_of(config: ModelConfig) -> nn.Module:
+    """One layer, as the config names it."""
+    if config.encoder != "transformer":
+        return RecurrentBlock(config.encoder, config.dim, config.encoder_heads)
+    attention = MECHANISMS[config.encoder_attention](config.dim, config.encoder_heads)
+    assert isinstance(attention, SelfAttention), "the config has checked the name"
+    return EncoderBlock(attention, config.dim)
 
 
 class Convolution(nn.Conv1d):
@@ -97,15 +115,21 @@ class Convolution(nn.Conv1d):
 class EncoderBlock(nn.Module):
     """Self-attention, then two linear layers; each after a normalisation and added to what came in."""
 
-    def __init__(self, dim: int, heads: int):
+    def __init__(self, attention: SelfAttention, dim: int):
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
-        self.attention = SelfAttention(MultiHead(ScaledDot(), dim, heads))
+        self.attention = attention
         self.mlp_norm = nn.LayerNorm(dim)
         self.up = nn.Linear(dim, 4 * dim)
         self.down = nn.Linear(4 * dim, dim)
 
-    def forward(self, x: Tensor, mask: Tensor, past: KeyValue) -> tuple[Tensor, KeyValue]:
+    @property
+    def chunks(self) -> bool:
+        """Keys and values can be kept. Not sums, of which left_context frames cannot be told from all before, nor
+        what has its place, counted from the first that is kept, in it."""
+        return not self.attention.carried and self.attention.position is None
+
+    def forward(self, x: Tensor, mask: Tensor, past: KeyValue | None) -> tuple[Tensor, KeyValue]:
         """x (batch, frames, dim), mask (batch, 1 or frames, past + frames), past keys and values; both new."""
         y = self.attention_norm(x)
         context, _, past = self.attention(y, y, y, mask, past)

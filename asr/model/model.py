@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from asr.model.config import FRAME_HOP, ModelConfig
-from asr.model.decoder import Decoder
+from asr.model.decoder import Decoder, TransformerDecoder
 from asr.model.encoder import Encoder
 from asr.model.front_end import window_samples
+from asr.model.recurrent_decoder import RecurrentDecoder
 
 CTC_BLANK = 0  # then the alphabet's characters in order
 
@@ -18,7 +19,7 @@ class SpeechModel(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.decoder = Decoder(config)
+        self.decoder = build_decoder(config)
         self.ctc = None if config.ctc_alphabet is None else nn.Linear(config.dim, 1 + len(config.ctc_alphabet))
 
     def encode(self, samples: Tensor, lengths: Tensor, chunk: int | None = None) -> tuple[Tensor, Tensor]:
@@ -39,12 +40,12 @@ class SpeechModel(nn.Module):
 
     def forward(
         self, samples: Tensor, lengths: Tensor, tokens: Tensor, chunk: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Teacher forcing: log-probabilities (batch, targets, vocabulary) after each of tokens, and
-        cross-attention weights (layers, batch, heads, targets, frames)."""
+        cross-attention weights as Decoder.forward has them."""
         features, frame_lengths = self.encode(samples, lengths, chunk)
         source = self.decoder.source(features, frame_lengths)
-        log_probs, _, weights = self.decoder(tokens, source, self.decoder.start(tokens.shape[0]))
+        log_probs, _, weights = self.decoder(tokens, source, self.decoder.start(source))
         return log_probs, weights
 
     def ctc_log_probs(self, features: Tensor) -> Tensor:
@@ -53,3 +54,13 @@ class SpeechModel(nn.Module):
             raise ValueError("this model has no CTC head: its config has no ctc_alphabet")
         log_probs: Tensor = self.ctc(features).log_softmax(-1)
         return log_probs
+
+
+def build_decoder(config: ModelConfig) -> Decoder:
+    return TransformerDecoder(config) if config.decoder == "transformer" else RecurrentDecoder(config)
+
+
+def outline(config: ModelConfig) -> SpeechModel:
+    """A model without weights, to ask what its parts carry and promise."""
+    with torch.device("meta"):
+        return SpeechModel(config)

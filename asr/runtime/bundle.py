@@ -70,12 +70,13 @@ class Bundle:
     dim: int
     states: tuple[State, ...]
     multi_token: bool  # several tokens can be verified in one pass
-    alignment_heads: tuple[tuple[int, int], ...]  # (decoder layer, head)
+    alignment_heads: tuple[tuple[int, int], ...]  # (decoder layer, head); (): attention has no weights
     ctc: str | None  # alphabet after blank
     tokens: Tokens
     licence: str
     provenance: str
     quantisation: str  # "none" or "int8"
+    chunks: bool = True  # the encoder can go on from what it kept of the chunks before
     measured: dict[str, float] = field(default_factory=dict)  # WER in per cent by set
     sha256: dict[str, str] = field(default_factory=dict)  # of the files beside
 

@@ -62,7 +62,7 @@ class Reading:
     tokens: tuple[int, ...]
     spans: tuple[wording.Span, ...]  # of the words
     words: tuple[Word, ...]  # one for each span
-    rows: tuple[Row, ...]  # one for each token
+    rows: tuple[Row, ...]  # one for each token; () where attention has no weights
     log_probs: NDArray[np.float32]  # (tokens,)
     settled_log_probs: NDArray[np.float32]  # (settled tokens,)
     frames: int  # of the segment, that were read
@@ -89,7 +89,7 @@ class Reading:
 
     def bare_end(self) -> int:
         """The tokens up to the last word's last letter: the signs after it may turn out otherwise."""
-        if not self.spans:
+        if not self.spans or not self.rows:
             return 0
         first, end = self.spans[-1].first, self.spans[-1].last
         while end > first and self.rows[end - 1].piece and not any(map(str.isalnum, self.rows[end - 1].piece)):
@@ -127,14 +127,19 @@ def read(
     again = len(settled.tokens) if settled.state is None else 0  # settled tokens that were decoded again
     tokens, weights = said.tokens[again:], said.weights[:, :, : source.heard]
     spans = tuple(wording.word_spans(recognizer.tokenizer, tokens, language))
-    frames = token_frames(weights, settled)[again:]
-    if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
-        frames = np.maximum(frames, weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
+    if not len(weights):
+        frames = frames_by_letters(recognizer, settled.tokens + tokens, source, letters, sounding)[
+            len(settled.tokens) :
+        ]
+    else:
+        frames = token_frames(weights, settled)[again:]
+        if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
+            frames = np.maximum(frames, weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
     return Reading(
         tokens,
         spans,
         words_of(spans, frames * recognizer.bundle.frame_hop_s, said.log_probs[again:], sounding, settled, place),
-        rows_of(recognizer, tokens, weights[:, again:-1].mean(axis=0), place.first_row + len(settled.tokens)),
+        rows_of(recognizer, tokens, weights[:, again:-1], place.first_row + len(settled.tokens)),
         said.log_probs[again:],
         settled.log_probs if settled.state is not None else said.log_probs[:again],
         source.heard,
@@ -177,6 +182,20 @@ def token_frames(weights: NDArray[np.float32], settled: Settled) -> NDArray[np.i
     return first + wording.token_starts(both[:, :, first:])[len(context) :]
 
 
+def frames_by_letters(
+    recognizer: "Recognizer",
+    tokens: Sequence[int],
+    source: Source,
+    letters: NDArray[np.intp] | None,
+    sounding: NDArray[np.bool_],
+) -> NDArray[np.intp]:
+    """The same where nobody knows where tokens looked: by the letters that CTC heard, or else evenly in the sound."""
+    steps = np.arange(source.heard) * recognizer.bundle.frame_hop / STEP
+    heard = np.interp(steps, np.arange(sounding.size), sounding.cumsum()) if letters is None else letters
+    written = [sum(map(str.isalpha, piece)) for piece in wording.pieces(recognizer.tokenizer, tokens)]
+    return wording.starts_by_letters(written, heard)
+
+
 def words_of(
     spans: Sequence[wording.Span],
     starts: NDArray[np.floating],
@@ -192,9 +211,12 @@ def words_of(
 
 
 def rows_of(
-    recognizer: "Recognizer", tokens: Sequence[int], mean: NDArray[np.float32], first_row: int
+    recognizer: "Recognizer", tokens: Sequence[int], weights: NDArray[np.float32], first_row: int
 ) -> tuple[Row, ...]:
-    """A row for each token; mean: its weights over the frames, (tokens, frames)."""
+    """A row for each token; weights (heads, tokens, frames), without heads where attention has none."""
+    if not len(weights):
+        return ()
+    mean = weights.mean(axis=0)
     pieces = wording.pieces(recognizer.tokenizer, tokens)
     per_token = zip(tokens, pieces, mean, wording.entropies(mean), strict=True)
     return tuple(

@@ -163,9 +163,9 @@ class Decoder:
         self.bundle = bundle
         self.session = session
         self.inputs = {item.name for item in self.session.get_inputs()}
-        layers, heads = zip(*bundle.alignment_heads, strict=True)
-        self.alignment_layers, self.alignment_heads = list(layers), list(heads)
-        self.outputs = ["log_probs", "weights", *(f"new_{state.name}" for state in bundle.states)]
+        self.heads = np.array(bundle.alignment_heads, np.intp).reshape(-1, 2)
+        looked = ["weights"] if bundle.alignment_heads else []
+        self.outputs = ["log_probs", *looked, *(f"new_{state.name}" for state in bundle.states)]
 
     def over(self, source: Source) -> "SourceDecoder":
         return SourceDecoder(self, source)
@@ -205,7 +205,7 @@ class SourceDecoder:
         self, tokens: Sequence[int], state: DecoderState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], DecoderState]:
         """Feed n tokens; returns log-probabilities (n, vocabulary) after each, the alignment heads' weights
-        (heads, n, frames), and the new state."""
+        (heads, n, frames), of which there are none where attention has no weights, and the new state."""
         if self.several_tokens or len(tokens) == 1:
             return self._run(tokens, state)
         log_probs, weights = [], []
@@ -222,9 +222,13 @@ class SourceDecoder:
         self, tokens: Sequence[int], state: DecoderState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], DecoderState]:
         feed: Mapping[str, NDArray[np.generic]] = {"tokens": np.array([tokens]), **self.feed, **state.arrays}
-        log_probs, weights, *values = self.decoder.session.run(self.decoder.outputs, feed)
+        log_probs, *values = self.decoder.session.run(self.decoder.outputs, feed)
+        if self.decoder.heads.size:
+            weights, *values = values
+            looked = weights[self.decoder.heads[:, 0], 0, self.decoder.heads[:, 1]]
+        else:
+            looked = np.zeros((0, len(tokens), self.source.room), np.float32)
         arrays = dict(zip(state.arrays, values, strict=True))
-        looked = weights[self.decoder.alignment_layers, 0, self.decoder.alignment_heads]
         return log_probs[0], looked, DecoderState(arrays, state.length + len(tokens))
 
 

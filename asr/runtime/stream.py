@@ -51,10 +51,11 @@ class Stream:
         self.rate = bundle.sample_rate
         self.longest = bundle.max_samples
         self.chunk = bundle.latency_modes[options.latency_mode] * bundle.frame_hop  # samples; 0: whole segments
-        self.grows = bundle.grows and self.chunk > 0
+        self.grows = bundle.grows and bundle.chunks and self.chunk > 0
         self.ahead = bundle.look_ahead if self.grows else 0  # samples that a chunk waits for
         self.last_point = self.longest // self.chunk * self.chunk if self.grows else self.longest
-        self.policy = POLICIES[options.policy or ("align_att" if self.grows else "agreement")]
+        looks = self.grows and bundle.alignment_heads  # at frames, by which align_att goes
+        self.policy = POLICIES[options.policy or ("align_att" if looks else "agreement")]
         self.held = np.zeros(2 * self.longest, np.float32)  # the segment's samples, from its start
         self.size = 0  # of these, how many there are
         self.start = 0  # of the segment in the stream

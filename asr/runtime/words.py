@@ -99,6 +99,20 @@ def token_starts(weights: NDArray[np.float32]) -> NDArray[np.intp]:
     return monotonic_path(smooth(score))
 
 
+def starts_by_letters(written: Sequence[int], heard: NDArray[np.floating] | NDArray[np.intp]) -> NDArray[np.intp]:
+    """The frame at which each token begins, for a model that does not tell where it looked: as far into what was heard
+    as into what is written.
+
+    written  letters of each token
+    heard    (frames,) up to each: letters, or anything that grows while somebody speaks
+    returns  (tokens + 1,) ascending, the end last
+    """
+    before = np.concatenate(([0], np.cumsum(written)))
+    share = before / max(before[-1], 1)
+    starts: NDArray[np.intp] = np.searchsorted(heard, share * heard[-1], side="right")
+    return np.minimum(starts, len(heard) - 1)
+
+
 def smooth(score: NDArray[np.float32]) -> NDArray[np.float32]:
     """Median over MEDIAN_FRAMES frames, the edges repeated: (tokens, frames) to the same."""
     half = MEDIAN_FRAMES // 2

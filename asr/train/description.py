@@ -4,9 +4,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from asr.attention.mechanism import SOURCES, Carried
 from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, SAMPLE_RATE, ModelConfig
-from asr.model.graphs import alignment_heads, per_layer
-from asr.runtime.bundle import BATCH, Bundle, State
+from asr.model.graphs import alignment_heads
+from asr.model.model import outline
+from asr.runtime.bundle import BATCH, FRAMES, Bundle, State
 from asr.train.tokens import steering_tokens
 
 LATENCY_MODES = {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}  # frames of 20 ms
@@ -14,8 +16,8 @@ LATENCY_MODES = {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}  # frames of
 
 def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
     """The description of a model in fp32; tokenizer is its tokenizer.json."""
-    width = config.dim // config.decoder_heads
-    names = per_layer("self", config.decoder_layers)
+    model = outline(config)
+    decoder = model.decoder
     return Bundle(
         name=config.name,
         languages=config.languages,
@@ -32,12 +34,18 @@ def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
         encoder_layers=config.encoder_layers,
         encoder_heads=config.encoder_heads,
         dim=config.dim,
-        states=tuple(State(name, (BATCH, config.decoder_heads, 0, width), init=0.0, grows=2) for name in names),
-        multi_token=True,
-        alignment_heads=alignment_heads(config),
+        states=tuple(state(one) for each in decoder.carried for one in each),
+        multi_token=decoder.several_tokens,
+        alignment_heads=alignment_heads(config, decoder),
         ctc=config.ctc_alphabet,
         tokens=steering_tokens(Tokenizer.from_file(str(tokenizer)), config.languages),
         licence=config.licence,
         provenance=config.provenance,
         quantisation="none",
+        chunks=model.encoder.chunks,
     )
+
+
+def state(one: Carried) -> State:
+    shape = (BATCH, *(FRAMES if size == SOURCES else size for size in one.shape))
+    return State(one.name, shape, one.init, grows=shape.index(0) if 0 in shape else None)

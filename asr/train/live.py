@@ -42,7 +42,7 @@ class TorchSession:
 
     def __init__(self, graph: EncoderGraph | DecoderGraph):
         self.graph = graph
-        self.device = graph.model.decoder.positions.device
+        self.device = graph.model.decoder.embedding.weight.device
 
     def get_inputs(self) -> Sequence[Name]:
         return [Name(name) for name in self.graph.inputs]
@@ -64,6 +64,6 @@ def call(graph: EncoderGraph | DecoderGraph, given: Sequence[Tensor]) -> list[Te
         found: list[Tensor] = graph(samples, position, total, paired(cache))
         return found
     tokens, lengths, *rest = given
-    source, state = rest[: len(rest) // 2], rest[len(rest) // 2 :]
-    found = graph(tokens, lengths, paired(source), paired(state))
+    sources = 2 * len(graph.model.decoder.readers)
+    found = graph(tokens, lengths, paired(rest[:sources]), graph.states(rest[sources:]))
     return found

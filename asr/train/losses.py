@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asr.attention.hard import Hard, mean_of_others, surrogate
 from asr.attention.masks import padding_mask
 from asr.model.config import FRAME_HOP, SAMPLE_RATE
+from asr.model.decoder import Decoder
 from asr.model.model import CTC_BLANK, SpeechModel
 from asr.train.recipe import FULL, Objective
 
@@ -104,12 +106,17 @@ def losses(
     if objective.cross_entropy or objective.tokens or objective.alignment:
         log_probs, weights = read(model, features, frame_lengths, targets.tokens)
         if objective.cross_entropy:
-            parts["cross_entropy"] = cross_entropy(log_probs, targets.next, objective.label_smoothing)
+            per_token = cross_entropy(log_probs, targets.next, objective.label_smoothing)
+            said = targets.next != IGNORED
+            if weights is not None and samples_frames(model.decoder):
+                per_token = surrogate(per_token, weights.transpose(0, 1), mean_of_others(per_token, said))
+            parts["cross_entropy"] = mean_where(per_token, said)
         if objective.tokens and teacher is not None and taught is not None:
             with torch.no_grad():
                 wanted, _ = read(teacher, taught, taught_lengths, targets.tokens)
             parts["tokens"] = divergence(log_probs, wanted, (targets.next != IGNORED) & ~targets.ends)
         if objective.alignment:
+            assert weights is not None, "check_model has seen to it"
             heads = model.config.alignment_heads
             everyone = weights.transpose(1, 2).flatten(0, 1)
             looked = torch.stack([weights[layer, :, head] for layer, head in heads]) if heads else everyone
@@ -119,19 +126,24 @@ def losses(
     return {"loss": total, **parts}
 
 
-def read(model: SpeechModel, features: Tensor, frame_lengths: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def read(model: SpeechModel, features: Tensor, frame_lengths: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
     """Teacher forcing over encoded speech: log-probabilities and attention as Decoder.forward has them."""
     source = model.decoder.source(features, frame_lengths)
-    log_probs, _, weights = model.decoder(tokens, source, model.decoder.start(tokens.shape[0]))
+    log_probs, _, weights = model.decoder(tokens, source, model.decoder.start(source))
     return log_probs, weights
 
 
 def cross_entropy(log_probs: Tensor, following: Tensor, smoothing: float) -> Tensor:
-    """Mean over a row's targets (Szegedy et al. 2016, section 7): (batch, targets, vocabulary) to (batch,)."""
+    """Of each target that counts (Szegedy et al. 2016, section 7): (batch, targets, vocabulary) to (batch, targets)."""
     per_token = functional.nll_loss(log_probs.transpose(1, 2), following, ignore_index=IGNORED, reduction="none")
     if smoothing:
         per_token = (1 - smoothing) * per_token - smoothing * log_probs.mean(-1)
-    return mean_where(per_token, following != IGNORED)
+    return per_token * (following != IGNORED)
+
+
+def samples_frames(decoder: Decoder) -> bool:
+    """Whether choices of frames are to be learned by what came of them (attention/hard.py)."""
+    return any(isinstance(part, Hard) for part in decoder.modules())
 
 
 def ctc(log_probs: Tensor, frame_lengths: Tensor, targets: Targets) -> Tensor:

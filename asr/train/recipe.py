@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from asr.errors import OptionError
 from asr.model.config import FRAME_HOP, SAMPLE_RATE, ModelConfig
+from asr.model.model import outline
 
 Range = tuple[float, float]  # both ends belong to it; a value is drawn evenly between them
 FULL = 0  # the chunk size that stands for full context
@@ -286,6 +287,13 @@ def check_model(recipe: Recipe, config: ModelConfig) -> None:
     for chunk in {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL}:
         if chunk < 0 or config.left_context % chunk:
             raise OptionError(f"chunks divide model.left_context ({config.left_context} frames); {chunk} does not")
+    if {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL} and not outline(config).encoder.chunks:
+        raise OptionError(
+            f"an encoder with {config.encoder_attention} attention reads whole segments: "
+            "objective.chunks and loop.validate_chunks can only be [0]"
+        )
+    if recipe.objective.alignment and not outline(config).decoder.has_weights:
+        raise OptionError(f"objective.alignment wants weights, which {config.cross_attention} attention has none of")
     if recipe.objective.ctc and config.ctc_alphabet is None:
         raise OptionError("objective.ctc wants model.ctc_alphabet, the letters that the CTC head writes")
     longest_s = config.max_frames * FRAME_HOP / SAMPLE_RATE

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from asr.attention import Dot, Gumbel, Hard, MultiHead, hard  # noqa: E402
-from asr.attention.hard import expect, surrogate  # noqa: E402
+from asr.attention.hard import expect, mean_of_others, surrogate  # noqa: E402
 
 TARGETS, SOURCES, DIM = 2, 3, 4
 CHOICES = list(itertools.product(range(SOURCES), repeat=TARGETS))
@@ -128,3 +128,11 @@ def test_the_baseline_follows_the_losses():
     for _ in range(100):
         baseline = expect(baseline, torch.tensor([2.0, 4.0]))
     assert baseline == pytest.approx(3.0, rel=1e-4)
+
+
+def test_a_rows_baseline_is_what_the_others_lost():
+    losses = torch.tensor([[1.0, 3.0], [5.0, 0.0], [9.0, 2.0]])
+    real = torch.tensor([[True, True], [True, False], [True, True]])
+    expected = [[16 / 3] * 2, [15 / 4, 0.0], [9 / 3] * 2]
+    torch.testing.assert_close(mean_of_others(losses, real), torch.tensor(expected))
+    assert mean_of_others(losses[:1], real[:1]).abs().max() == 0, "nobody else is there"

@@ -98,7 +98,8 @@ def test_cached_decoding_equals_teacher_forcing(model):
     lengths = torch.tensor([16_000, 9_000])
     at_once, weights = model(samples, lengths, tokens)
     features, frame_lengths = model.encode(samples, lengths)
-    source, state, steps = model.decoder.source(features, frame_lengths), model.decoder.start(2), []
+    source, steps = model.decoder.source(features, frame_lengths), []
+    state = model.decoder.start(source)
     for piece in (tokens[:, :4], tokens[:, 4:5], tokens[:, 5:]):
         log_probs, state, _ = model.decoder(piece, source, state)
         steps.append(log_probs)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from asr.runtime.words import entropies, monotonic_path, pieces, spell, token_starts, word_spans
+from asr.runtime.words import entropies, monotonic_path, pieces, spell, starts_by_letters, token_starts, word_spans
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
 
@@ -112,3 +112,9 @@ def test_part_of_a_character_is_no_piece_and_no_word(tokenizer):
     assert "" in pieces(tokenizer, tokens)
     assert [span.text for span in word_spans(tokenizer, tokens[:-1], "en")] in ([], [" "])
     assert spell(tokenizer, tokens) == " 你"
+
+
+def test_without_attention_tokens_begin_where_as_many_letters_were_heard():
+    heard = np.array([0, 0, 1, 2, 2, 4, 6, 6])
+    assert starts_by_letters([2, 0, 4], heard).tolist() == [2, 5, 5, 7]
+    assert starts_by_letters([0], np.zeros(3)).tolist() == [2, 2]
