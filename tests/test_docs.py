@@ -1,5 +1,6 @@
 """What the documents name exists."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -23,3 +24,16 @@ def test_files_and_folders_named_in_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_course_is_right():
+    pytest.importorskip("torch")
+    outcome = doctest.testfile(str(ROOT / "docs" / "attention.md"), module_relative=False)
+    assert outcome.attempted > 5
+    assert outcome.failed == 0
+
+
+def test_files_named_in_the_course_exist():
+    text = (ROOT / "docs" / "attention.md").read_text()
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+        assert (ROOT / "docs" / path).exists(), path

@@ -44,7 +44,7 @@ class Encoder(nn.Module):
     @property
     def chunks(self) -> bool:
         """Whether it can encode chunk by chunk what it would encode at once under the chunk mask."""
-        return all(isinstance(one, RecurrentBlock) or one.chunks for one in self.blocks)
+        return all(one.chunks for one in self.blocks)
 
     def empty_cache(self, batch: int) -> EncoderCache:
         """The cache of a segment's first chunk."""
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
         return self.norm(x), new_cache if cache else []
 
 
-def layer_of(config: ModelConfig) -> nn.Module:
+def layer_of(config: ModelConfig) -> "EncoderBlock | RecurrentBlock":
     """One layer, as the config names it."""
     if config.encoder != "transformer":
         return RecurrentBlock(config.encoder, config.dim, config.encoder_heads)

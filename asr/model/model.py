@@ -1,11 +1,14 @@
 """The whole model: encoder, decoder, and the optional CTC head."""
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from asr.model.config import FRAME_HOP, ModelConfig
 from asr.model.decoder import Decoder, TransformerDecoder
-from asr.model.encoder import Encoder
+from asr.model.encoder import Encoder, layer_of
 from asr.model.front_end import window_samples
 from asr.model.recurrent_decoder import RecurrentDecoder
 
@@ -60,7 +63,14 @@ def build_decoder(config: ModelConfig) -> Decoder:
     return TransformerDecoder(config) if config.decoder == "transformer" else RecurrentDecoder(config)
 
 
-def outline(config: ModelConfig) -> SpeechModel:
-    """A model without weights, to ask what its parts carry and promise."""
-    with torch.device("meta"):
-        return SpeechModel(config)
+class Outline(NamedTuple):
+    """What a model carries and promises, known before there is one."""
+
+    chunks: bool  # as Encoder.chunks
+    decoder: Decoder  # of a vocabulary of one
+
+
+def outline(config: ModelConfig) -> Outline:
+    """Read off parts that are built and thrown away; chance is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return Outline(layer_of(config).chunks, build_decoder(replace(config, vocabulary=1)))

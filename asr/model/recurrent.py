@@ -20,6 +20,8 @@ class RecurrentBlock(nn.Module):
     encoded, cached and served alike: the hidden vector, and an LSTM's cell; a GRU has no cell and says it twice.
     """
 
+    chunks = True  # always: the last row is all of the past
+
     def __init__(self, kind: str, dim: int, heads: int):
         super().__init__()
         self.heads = heads

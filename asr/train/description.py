@@ -16,8 +16,7 @@ LATENCY_MODES = {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}  # frames of
 
 def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
     """The description of a model in fp32; tokenizer is its tokenizer.json."""
-    model = outline(config)
-    decoder = model.decoder
+    chunks, decoder = outline(config)
     return Bundle(
         name=config.name,
         languages=config.languages,
@@ -42,7 +41,7 @@ def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
         licence=config.licence,
         provenance=config.provenance,
         quantisation="none",
-        chunks=model.encoder.chunks,
+        chunks=chunks,
     )
 
 

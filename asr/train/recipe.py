@@ -287,7 +287,7 @@ def check_model(recipe: Recipe, config: ModelConfig) -> None:
     for chunk in {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL}:
         if chunk < 0 or config.left_context % chunk:
             raise OptionError(f"chunks divide model.left_context ({config.left_context} frames); {chunk} does not")
-    if {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL} and not outline(config).encoder.chunks:
+    if {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL} and not outline(config).chunks:
         raise OptionError(
             f"an encoder with {config.encoder_attention} attention reads whole segments: "
             "objective.chunks and loop.validate_chunks can only be [0]"

@@ -1,0 +1,113 @@
+"""The figures: numbers in, a matplotlib figure out. They know no models."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Weights = NDArray[np.float32]  # (tokens, frames)
+
+DPI = 110
+COLORS = "magma"
+MARKERS = "os^Dv<>P*X"
+
+
+def save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", facecolor="white")
+
+
+def grid(count: int, columns: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """So many panels in rows of `columns`, each of that size in inches."""
+    rows = -(-count // columns)
+    figure = Figure(figsize=(width * min(columns, count), height * rows), layout="constrained")
+    axes = figure.subplots(rows, min(columns, count), squeeze=False).ravel().tolist()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def lines(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    across: str,
+    up: str,
+    logarithmic: bool = False,
+) -> Figure:
+    """A line for each name, (xs, ys)."""
+    figure, (axes,) = grid(1, 1, 8, 4.5)
+    for (name, (xs, ys)), marker in zip(curves.items(), cycle(MARKERS), strict=False):
+        axes.plot(xs, ys, label=name, marker=marker, markersize=4, linewidth=1.2)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    axes.grid(alpha=0.3)
+    if logarithmic:
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+    axes.legend(fontsize=7, ncols=2)
+    return figure
+
+
+def bars(values: Mapping[str, float], up: str) -> Figure:
+    figure, (axes,) = grid(1, 1, max(4.0, 0.6 * len(values)), 3.5)
+    drawn = axes.bar(list(values), list(values.values()), color="#5b6aa8")
+    axes.bar_label(drawn, fmt="%.1f", fontsize=8)
+    axes.tick_params(axis="x", rotation=60, labelsize=8)
+    axes.set_ylabel(up)
+    return figure
+
+
+def heat(axes: Axes, weights: Weights, pieces: Sequence[str], title: str, hop_s: float = 0.0) -> None:
+    """A map of where tokens looked; hop_s: the time axis is in seconds."""
+    seconds = (0, weights.shape[1] * hop_s if hop_s else weights.shape[1], len(weights), 0)
+    axes.imshow(weights, aspect="auto", cmap=COLORS, interpolation="nearest", extent=seconds)
+    axes.set_yticks(np.arange(len(pieces)) + 0.5, [piece.replace(" ", "␣") for piece in pieces], fontsize=6)
+    axes.tick_params(axis="x", labelsize=6)
+    axes.set_title(title, fontsize=8)
+
+
+def gallery(maps: Mapping[str, tuple[Weights, Sequence[str]]], hop_s: float, columns: int = 4) -> Figure:
+    """Maps side by side, each with its pieces, or with a word that there is none."""
+    figure, axes = grid(len(maps), columns, 3.2, 2.2)
+    for panel, (title, (weights, pieces)) in zip(axes, maps.items(), strict=True):
+        if weights.size:
+            heat(panel, weights, pieces, title, hop_s)
+        else:
+            panel.text(0.5, 0.5, "no weights", ha="center", va="center", transform=panel.transAxes)
+            panel.set_title(title, fontsize=8)
+            panel.set_axis_off()
+    return figure
+
+
+def arrows(weights: Weights, pieces: Sequence[str], samples: Weights, rate: int, hop_s: float) -> Figure:
+    """From each token to the sound that it came from: a line to every frame that it looked at, as dark as it looked."""
+    figure, (axes,) = grid(1, 1, 9, 3.5)
+    seconds = samples.size / rate
+    axes.plot(
+        np.arange(samples.size) / rate, samples / (np.abs(samples).max() + 1e-9) * 0.4, color="#888", linewidth=0.4
+    )
+    for place, (row, piece) in enumerate(zip(weights, pieces, strict=True)):
+        start_s = (place + 0.5) / len(pieces) * seconds
+        axes.text(start_s, 2.05, piece.replace(" ", "␣"), ha="center", fontsize=9)
+        for frame in np.flatnonzero(row > 0.05):
+            axes.plot((start_s, (frame + 0.5) * hop_s), (2.0, 0.45), color="#5b2a86", alpha=float(min(1, row[frame])))
+    axes.set_ylim(-0.5, 2.3)
+    axes.set_yticks([])
+    axes.set_xlabel("seconds")
+    return figure
+
+
+def matrix(values: NDArray[np.floating], across: str, down: str, title: str, labels: Sequence[str] = ()) -> Figure:
+    figure, (axes,) = grid(1, 1, 5, 4)
+    shown = axes.imshow(values, cmap=COLORS, interpolation="nearest", aspect="auto")
+    figure.colorbar(shown, ax=axes)
+    axes.set_xlabel(across)
+    axes.set_ylabel(down)
+    axes.set_title(title, fontsize=9)
+    if labels:
+        axes.set_xticks(range(len(labels)), labels, fontsize=7)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    return figure

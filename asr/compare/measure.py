@@ -1,0 +1,166 @@
+"""What a trained mechanism does, measured on the folder that ships, by the runtime that serves it."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean, median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.audio.resample import SAMPLE_RATE
+from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.result import Row, Word
+from asr.train.manifest import TimedWord, Utterance, load
+from asr.train.score import Counts, count, normalise, pool
+
+TIMES = (1, 2, 4, 8)  # as long as what was trained on
+GAP_S = 0.2  # between utterances that are joined
+MOST_S = 28.0  # of what is joined: within one segment
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Something to hear, and what is said in it."""
+
+    samples: Samples
+    text: str
+    words: tuple[TimedWord, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What a model made of a clip."""
+
+    text: str
+    words: tuple[Word, ...]
+    rows: tuple[Row, ...]
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class Length:
+    """Clips of one length."""
+
+    times: int
+    clips: int
+    seconds: float  # on average
+    counts: Counts
+    first: float  # share of clips whose first word is right
+    last: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One mechanism. None where there is nothing to measure: no weights, no known word times."""
+
+    lengths: tuple[Length, ...]
+    entropy: float | None  # of a token's weights, in nats
+    forward: float | None  # share of tokens that look no farther back than the token before
+    onset_s: float | None  # median distance of a word's start from the true one
+    real_time_factor: float
+    tokens_per_s: float  # of the decoder alone
+
+
+def clips_of(sets: Iterable[Sequence[Utterance]]) -> list[Clip]:
+    return [Clip(load(one), one.text, one.words) for utterances in sets for one in utterances if one.text]
+
+
+def joined(clips: Sequence[Clip], times: int) -> list[Clip]:
+    """So many neighbours in one, each clip in one of them, as far as they fit a segment."""
+    gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)
+    groups = [clips[first : first + times] for first in range(0, len(clips) - times + 1, times)]
+    together = [
+        Clip(
+            np.concatenate([part for clip in group for part in (clip.samples, gap)]),
+            " ".join(clip.text for clip in group),
+        )
+        for group in groups
+    ]
+    return [clip for clip in together if clip.samples.size <= MOST_S * SAMPLE_RATE]
+
+
+def measure(folder: Path, clips: Sequence[Clip]) -> Measured:
+    recognizer = Recognizer.load(folder)
+    hear(recognizer, clips[0])  # the first one warms up
+    lengths, alone = [], []
+    for times in TIMES:
+        some = list(clips) if times == 1 else joined(clips, times)
+        heard = [hear(recognizer, clip) for clip in some]
+        if some:
+            lengths.append(length(times, some, heard))
+        if times == 1:
+            alone = heard
+    rows = [row for one in alone for row in one.rows]
+    steps = [after >= before for one in alone for before, after in pairwise(looked(one.rows))]
+    onsets = [off for clip, one in zip(clips, alone, strict=True) for off in onset_errors(clip, one)]
+    return Measured(
+        lengths=tuple(lengths),
+        entropy=mean(row.entropy for row in rows) if rows else None,
+        forward=mean(steps) if steps else None,
+        onset_s=median(onsets) if onsets else None,
+        real_time_factor=sum(one.wall_s for one in alone) * SAMPLE_RATE / sum(clip.samples.size for clip in clips),
+        tokens_per_s=decoder_speed(recognizer, clips),
+    )
+
+
+def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+    begin = time.perf_counter()
+    said = recognizer.transcribe(clip.samples, Options(alignment=True))
+    wall_s = time.perf_counter() - begin
+    rows = tuple(row for one in said.segments if one.alignment is not None for row in one.alignment.rows)
+    return Heard(said.text, tuple(word for one in said.segments for word in one.words), rows, wall_s)
+
+
+def length(times: int, clips: Sequence[Clip], heard: Sequence[Heard]) -> Length:
+    texts = [
+        (normalise(clip.text).split(), normalise(one.text).split()) for clip, one in zip(clips, heard, strict=True)
+    ]
+    return Length(
+        times,
+        len(clips),
+        mean(clip.samples.size for clip in clips) / SAMPLE_RATE,
+        pool(count(clip.text, one.text) for clip, one in zip(clips, heard, strict=True)),
+        mean(said[:1] == written[:1] for said, written in texts),
+        mean(said[-1:] == written[-1:] for said, written in texts),
+    )
+
+
+def looked(rows: Sequence[Row]) -> list[int]:
+    """The frame at which each token looked most."""
+    return [int(row.weights.argmax()) for row in rows]
+
+
+def onset_errors(clip: Clip, heard: Heard) -> list[float]:
+    """Seconds between where words begin and where they are said to, of a clip whose every word was heard."""
+    said = [normalise(word.word) for word in clip.words]
+    if not said or said != [normalise(word.text) for word in heard.words]:
+        return []
+    return [abs(one.start_s - true.start_s) for one, true in zip(heard.words, clip.words, strict=True)]
+
+
+def decoder_speed(recognizer: Recognizer, clips: Sequence[Clip], most: int = 20) -> float:
+    """Tokens in a second of the decoder's time, on one thread."""
+    tokens, wall_s = 0, 0.0
+    for clip in clips[:most]:
+        source = recognizer.encoder.encode(clip.samples)
+        begin = time.perf_counter()
+        tokens += len(recognizer.decode(source, recognizer.language("")).tokens) + 1
+        wall_s += time.perf_counter() - begin
+    return tokens / wall_s
+
+
+def party(clip: Clip, other: Clip) -> Clip:
+    """A second speaker in the room, as loud as the first."""
+    size = min(clip.samples.size, other.samples.size)
+    mixed = clip.samples.copy()
+    mixed[:size] += other.samples[:size] * (rms(clip.samples) / max(rms(other.samples), 1e-9))
+    return replace(clip, samples=mixed.clip(-1, 1))
+
+
+def rms(samples: Samples) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
