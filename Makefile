@@ -10,7 +10,7 @@ RECIPE ?= tiny
 PROTO  := proto/asr/v1/speech.proto
 STUBS  := asr/v1/speech_pb2.py
 
-.PHONY: help setup demo serve test check format train evaluate export bench clean
+.PHONY: help setup demo serve test check format train evaluate bench compare export clean
 
 help: ## list these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -62,6 +62,9 @@ evaluate: setup ## score MODEL on DATA=DIR, beside the peers that are installed 
 
 bench: setup ## measure how MODEL streams on DATA=DIR: lag, cost, memory, many streams, silence (SET="--hours 0.2")
 	$(BIN)/asr-bench --model $(MODEL) --data $(DATA) $(SET)
+
+compare: setup ## attention of every kind, trained, measured and drawn in compare/ (SET="--quick")
+	$(BIN)/asr-compare $(SET)
 
 export: setup ## CHECKPOINT=DIR to MODEL=DIR, checked
 	$(BIN)/asr-export --from $(CHECKPOINT) --to $(MODEL)
