@@ -56,11 +56,13 @@ class Energy(Additive):
     """Additive energies of a learned scale and offset: a sigmoid, unlike a softmax, heeds both.
 
     offset: so low that a target walks past some twenty frames at first, and has something to learn from.
+    gain: so high that a frame can be accepted for certain. The paper begins at 1 / sqrt(dim) and trains long; with
+    that, a short training learns by faint expectations, and then accepts nothing in use.
     """
 
-    def __init__(self, dim: int, offset: float = -3.0):
+    def __init__(self, dim: int, offset: float = -3.0, gain: float = 1.0):
         super().__init__(dim)
-        self.gain = nn.Parameter(torch.tensor(dim**-0.5))
+        self.gain = nn.Parameter(torch.tensor(gain))
         self.offset = nn.Parameter(torch.tensor(offset))
 
     def score(self, query: Tensor, key: Tensor) -> Tensor:

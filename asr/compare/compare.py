@@ -25,8 +25,8 @@ import torch
 from asr.audio.resample import SAMPLE_RATE
 from asr.compare import figures, made
 from asr.compare.cost import LENGTHS_S, Cost, costs
-from asr.compare.lessons import HOP_S, Class, map_of, teach
-from asr.compare.measure import Clip, Measured, clips_of, hear, measure
+from asr.compare.lessons import Class, map_of, teach
+from asr.compare.measure import HOP_S, Clip, Measured, clips_of, hear, measure
 from asr.compare.report import Found, Served, as_json, as_markdown
 from asr.compare.runs import QUICK, QUICK_SETTINGS, RUNS, Curve, Plan, read_curve, train_all, wanted
 from asr.errors import HeedError, OptionError

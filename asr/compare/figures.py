@@ -14,6 +14,7 @@ Weights = NDArray[np.float32]  # (tokens, frames)
 DPI = 110
 COLORS = "magma"
 MARKERS = "os^Dv<>P*X"
+FAINTEST = 0.25  # of a token's largest weight: what gets less is no line of `arrows`
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -92,8 +93,9 @@ def arrows(weights: Weights, pieces: Sequence[str], samples: Weights, rate: int,
     for place, (row, piece) in enumerate(zip(weights, pieces, strict=True)):
         start_s = (place + 0.5) / len(pieces) * seconds
         axes.text(start_s, 2.05, piece.replace(" ", "␣"), ha="center", fontsize=9)
-        for frame in np.flatnonzero(row > 0.05):
-            axes.plot((start_s, (frame + 0.5) * hop_s), (2.0, 0.45), color="#5b2a86", alpha=float(min(1, row[frame])))
+        share = row / max(float(row.max()), 1e-9)
+        for frame in np.flatnonzero(share > FAINTEST):
+            axes.plot((start_s, (frame + 0.5) * hop_s), (2.0, 0.45), color="#5b2a86", alpha=float(share[frame]) / 2)
     axes.set_ylim(-0.5, 2.3)
     axes.set_yticks([])
     axes.set_xlabel("seconds")

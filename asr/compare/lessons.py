@@ -16,15 +16,14 @@ from torch import Tensor, nn
 from asr.attention import Dot, MultiHead, ScaledDot, SelfAttention
 from asr.attention.masks import causal_mask
 from asr.compare import figures
-from asr.compare.measure import Clip, Heard, Measured, hear, joined, party
+from asr.compare.measure import HOP_S, Clip, Heard, Measured, hear, joined, party
 from asr.compare.runs import Plan
 from asr.model.checkpoint import load_checkpoint
-from asr.model.config import FRAME_HOP, SAMPLE_RATE
+from asr.model.config import SAMPLE_RATE
 from asr.model.model import SpeechModel
 from asr.runtime.recognizer import Recognizer
 from asr.train.score import count, pool
 
-HOP_S = FRAME_HOP / SAMPLE_RATE
 SOFT_AND_HARD = ("additive", "hard", "gumbel", "monotonic", "mocha")
 PLACES = ("places_none", "multihead", "places_learned", "places_shaw", "places_transformer_xl", "places_rotary")
 HEADS = {"heads_1": "1", "multihead": "4", "heads_8": "8"}
@@ -350,7 +349,7 @@ def arrows(room: Class) -> Taught | None:
     return Taught(
         "From letters to sound",
         figure,
-        f"{name}, {clip.text!r}: lines to the frames with more than 5 % of the weight.",
+        f"{name}, {clip.text!r}: lines to the frames with a quarter of a token's largest weight or more.",
     )
 
 

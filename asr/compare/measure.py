@@ -10,7 +10,7 @@ from statistics import mean, median
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.resample import SAMPLE_RATE
+from asr.model.config import FRAME_HOP, SAMPLE_RATE
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Row, Word
 from asr.train.manifest import TimedWord, Utterance, load
@@ -19,6 +19,8 @@ from asr.train.score import Counts, count, normalise, pool
 TIMES = (1, 2, 4, 8)  # as long as what was trained on
 GAP_S = 0.2  # between utterances that are joined
 MOST_S = 28.0  # of what is joined: within one segment
+HOP_S = FRAME_HOP / SAMPLE_RATE  # of the frames that weights are over
+SLACK_S = 0.05
 
 Samples = NDArray[np.float32]
 
@@ -61,7 +63,8 @@ class Measured:
     lengths: tuple[Length, ...]
     entropy: float | None  # of a token's weights, in nats
     forward: float | None  # share of tokens that look no farther back than the token before
-    onset_s: float | None  # median distance of a word's start from the true one
+    inside: float | None  # share of the weight that lies within the time of the token's own word
+    onset_s: float | None  # median distance of a word's start, as it is served, from the true one
     real_time_factor: float
     tokens_per_s: float  # of the decoder alone
 
@@ -97,11 +100,13 @@ def measure(folder: Path, clips: Sequence[Clip]) -> Measured:
             alone = heard
     rows = [row for one in alone for row in one.rows]
     steps = [after >= before for one in alone for before, after in pairwise(looked(one.rows))]
+    shares = [share for clip, one in zip(clips, alone, strict=True) for share in inside(clip, one)]
     onsets = [off for clip, one in zip(clips, alone, strict=True) for off in onset_errors(clip, one)]
     return Measured(
         lengths=tuple(lengths),
         entropy=mean(row.entropy for row in rows) if rows else None,
         forward=mean(steps) if steps else None,
+        inside=mean(shares) if shares else None,
         onset_s=median(onsets) if onsets else None,
         real_time_factor=sum(one.wall_s for one in alone) * SAMPLE_RATE / sum(clip.samples.size for clip in clips),
         tokens_per_s=decoder_speed(recognizer, clips),
@@ -135,12 +140,32 @@ def looked(rows: Sequence[Row]) -> list[int]:
     return [int(row.weights.argmax()) for row in rows]
 
 
-def onset_errors(clip: Clip, heard: Heard) -> list[float]:
-    """Seconds between where words begin and where they are said to, of a clip whose every word was heard."""
+def all_heard(clip: Clip, heard: Heard) -> bool:
+    """Whether word times are known, and every word was heard."""
     said = [normalise(word.word) for word in clip.words]
-    if not said or said != [normalise(word.text) for word in heard.words]:
+    return bool(said) and said == [normalise(word.text) for word in heard.words]
+
+
+def onset_errors(clip: Clip, heard: Heard) -> list[float]:
+    """Seconds between where words begin and where they are said to."""
+    if not all_heard(clip, heard):
         return []
     return [abs(one.start_s - true.start_s) for one, true in zip(heard.words, clip.words, strict=True)]
+
+
+def inside(clip: Clip, heard: Heard) -> list[float]:
+    """Of each letter the share of its weight that lies within its word's time, or SLACK_S beside it."""
+    if not all_heard(clip, heard):
+        return []
+    shares, word = [], -1
+    for row in heard.rows:
+        word += row.piece.startswith(" ")
+        if row.piece.strip() and 0 <= word < len(clip.words):
+            time_s = np.arange(len(row.weights)) * HOP_S
+            true = clip.words[word]
+            there = (time_s >= true.start_s - SLACK_S) & (time_s <= true.end_s + SLACK_S)
+            shares.append(float((row.weights * there).sum()))
+    return shares
 
 
 def decoder_speed(recognizer: Recognizer, clips: Sequence[Clip], most: int = 20) -> float:

@@ -47,7 +47,8 @@ def as_markdown(found: Found) -> str:
         runs_table(found),
         "WER in per cent on the dev sets, of the exported model with the seed 0; behind it the lowest of each seed's "
         "validations, which is the checkpoint that is kept. Entropy in nats; forward: share of tokens that look no "
-        "farther back than the token before; onset: median error of a word's start. Parameters in thousands; learning "
+        "farther back than the token before; inside: share of a letter's weight within its word's time, where all "
+        "words were heard; onset: median error of a word's start, as served. Parameters in thousands; learning "
         "in seconds of audio a second, RTF and tokens a second of the ONNX decoder on one thread, all while as many "
         "others were being trained as the headline says.",
         "![WER against steps](figures/curves.png)",
@@ -73,7 +74,19 @@ def as_markdown(found: Found) -> str:
 
 
 def runs_table(found: Found) -> str:
-    head = ["run", "WER", "seeds", "entropy", "forward", "onset s", "parameters", "learning", "RTF", "tokens/s"]
+    head = [
+        "run",
+        "WER",
+        "seeds",
+        "entropy",
+        "forward",
+        "inside",
+        "onset s",
+        "parameters",
+        "learning",
+        "RTF",
+        "tokens/s",
+    ]
     body = []
     for name, one in found.measured.items():
         curves = found.curves[name]
@@ -84,6 +97,7 @@ def runs_table(found: Found) -> str:
                 " ".join(f"{min(curve.wer):.1f}" for curve in curves if curve.wer),
                 number(one.entropy, 2),
                 number(one.forward, 3),
+                number(one.inside, 3),
                 number(one.onset_s, 3),
                 f"{curves[0].parameters / 1e3:.0f}",
                 f"{curves[0].audio_per_s:.1f}",

@@ -81,6 +81,8 @@ def test_onsets_are_compared_where_every_word_was_heard():
     assert measure.onset_errors(true, heard) == pytest.approx([0.1, 0.05])
     assert measure.onset_errors(true, Heard("a", words[:1], (), 0.1)) == []
     assert measure.looked(heard.rows) == [1, 3, 2]
+    rows = tuple(Row(0, piece, 0, np.full(50, 1 / 50, np.float32), 0.0, False) for piece in (" ", "a", " ", "b"))
+    assert measure.inside(true, Heard("a b", words, rows, 0.1)) == pytest.approx([0.2, 0.2], abs=0.021)
     found = measure.length(1, [true, true], [heard, Heard("c b", (), (), 0.1)])
     assert (found.first, found.last, found.counts.errors) == (0.5, 1.0, 1)
 
