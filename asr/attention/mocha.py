@@ -38,7 +38,7 @@ def look_back(stops: Tensor, scores: Tensor, mask: Tensor | None, width: int) ->
 class Mocha(Monotonic):
     """Monotonic attention that looks softly over the last `width` frames."""
 
-    def __init__(self, dim: int, width: int = 8, noise: float = 1.0):
+    def __init__(self, dim: int, width: int = 8, noise: float = 3.0):
         super().__init__(dim, noise)
         self.within = Additive(dim)
         self.width = width

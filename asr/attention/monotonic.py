@@ -76,8 +76,9 @@ class Monotonic(InOrder):
     rows_sum_to_one = False
     carried = (Carried("stopped", (1, SOURCES), 1.0),)
 
-    def __init__(self, dim: int, noise: float = 1.0):
-        """noise: its deviation, added to the energies in training, so that they learn to be far from zero."""
+    def __init__(self, dim: int, noise: float = 3.0):
+        """noise: its deviation, added to the energies in training, so that they learn to be far from zero: with little
+        of it faint expectations carry all that is needed, and in use nothing is accepted (docs/experiments.md)."""
         super().__init__()
         self.accept = Energy(dim)
         self.noise = noise
