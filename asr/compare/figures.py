@@ -71,13 +71,13 @@ def heat(axes: Axes, weights: Weights, pieces: Sequence[str], title: str, hop_s:
 
 
 def gallery(maps: Mapping[str, tuple[Weights, Sequence[str]]], hop_s: float, columns: int = 4) -> Figure:
-    """Maps side by side, each with its pieces, or with a word that there is none."""
+    """Maps side by side, each with its pieces; empty where nothing was said, or where there are no weights."""
     figure, axes = grid(len(maps), columns, 3.2, 2.2)
     for panel, (title, (weights, pieces)) in zip(axes, maps.items(), strict=True):
         if weights.size:
             heat(panel, weights, pieces, title, hop_s)
         else:
-            panel.text(0.5, 0.5, "no weights", ha="center", va="center", transform=panel.transAxes)
+            panel.text(0.5, 0.5, "none", ha="center", va="center", transform=panel.transAxes)
             panel.set_title(title, fontsize=8)
             panel.set_axis_off()
     return figure

@@ -144,10 +144,17 @@ class Looked:
     pieces: tuple[str, ...]
 
 
-def watch(room: Class, name: str, clip: Clip) -> Looked:
-    """A trained model through its own text, with what went into its cross-attention and came out of it."""
+def watch(room: Class, *names: str) -> tuple[str, Looked] | None:
+    """The first of these runs through its own text of the first clip of which it heard something, with what went into
+    its cross-attention and came out of it."""
+    name = room.first(*names)
+    if name is None:
+        return None
     recognizer, model = room.recognizer(name), room.model(name)
-    rows = hear(recognizer, clip).rows
+    heard = ((clip, hear(recognizer, clip).rows) for clip in room.clips)
+    clip, rows = next((pair for pair in heard if pair[1]), (None, ()))
+    if clip is None:
+        return None
     tokens = [*recognizer.bundle.tokens.prompt(""), *(row.token_id for row in rows)]
     calls: list[tuple[Tensor, ...]] = []
 
@@ -159,15 +166,16 @@ def watch(room: Class, name: str, clip: Clip) -> Looked:
         model(torch.from_numpy(clip.samples)[None], torch.tensor([clip.samples.size]), torch.tensor([tokens[:-1]]))
     handle.remove()
     query, context, weights = (torch.cat([call[place][0, 0] for call in calls]) for place in (0, 3, 4))
-    return Looked(query, calls[0][1][0, 0], calls[0][2][0, 0], context, weights, tuple(row.piece for row in rows))
+    pieces = tuple(row.piece for row in rows)
+    return name, Looked(query, calls[0][1][0, 0], calls[0][2][0, 0], context, weights, pieces)
 
 
 def query_key_value(room: Class) -> Taught | None:
     """One real token: what is asked, what answers, what is read."""
-    name = room.first("scaled_dot", "multihead")
-    if name is None:
+    watched = watch(room, "scaled_dot", "multihead", "additive")
+    if watched is None:
         return None
-    looked = watch(room, name, room.clips[0])
+    name, looked = watched
     place = len(looked.pieces) // 2
     figure, panels = figures.grid(4, 4, 2.8, 3.2)
     for panel, (title, values) in zip(
@@ -196,10 +204,10 @@ def query_key_value(room: Class) -> Taught | None:
 
 def context_points(room: Class) -> Taught | None:
     """The context is a mean of values: which of them is it like?"""
-    name = room.first("additive", "scaled_dot", "multihead")
-    if name is None:
+    watched = watch(room, "additive", "scaled_dot", "multihead")
+    if watched is None:
         return None
-    looked = watch(room, name, room.clips[0])
+    name, looked = watched
     values = nn.functional.normalize(looked.value - looked.value.mean(0), dim=-1)
     contexts = nn.functional.normalize(looked.context - looked.value.mean(0), dim=-1)
     alike = contexts @ values.T
