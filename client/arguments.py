@@ -36,6 +36,7 @@ class Arguments(argparse.Namespace):
     fast: bool
     packet_ms: int
     latency: str | None
+    rescore_finals: bool
     language: str
     model: str
     output_format: str
@@ -56,6 +57,7 @@ class Arguments(argparse.Namespace):
         """What to ask the server for."""
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
+            rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
             words=self.word_timestamps or self.alignment,
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
     add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
     add("--latency", choices=LATENCY_MODES, help="audio taken at once, in ms (full for files, 640 for streams)")
+    add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
     add("--output_format", choices=WRITERS, default="txt", help="(%(default)s)")

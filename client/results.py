@@ -38,6 +38,7 @@ class Options:
     alignment: Level = Level.NONE
     top_k: int = 0  # for Level.TOP_K; 0 leaves the choice to the server
     interim_results: bool = True  # streams only: what is known before it is final
+    rescore_finals: bool = False  # read each finished segment once more at full context: better finals, more computing
 
 
 SERVERS_CHOICE = Options()

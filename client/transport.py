@@ -51,6 +51,7 @@ def _config(options: Options) -> speech_pb2.RecognitionConfig:
         language_code=options.language,
         model=options.model,
         latency_mode=options.latency_mode,
+        rescore_finals=options.rescore_finals,
         enable_word_time_offsets=options.words,
         enable_word_confidence=options.words,
         alignment=speech_pb2.AlignmentConfig(level=LEVELS[options.alignment], top_k=options.top_k),

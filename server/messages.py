@@ -44,6 +44,7 @@ def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool
             language=config.language_code.lower(),
             alignment=config.alignment.level != speech_pb2.NONE,
             interim=interim,
+            rescore=config.rescore_finals,
         ),
         audio=declared(config),
         word_times=config.enable_word_time_offsets,
@@ -67,7 +68,6 @@ def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
     wanted = {
         "enable_separate_recognition_per_channel": config.enable_separate_recognition_per_channel,
         "speech_contexts": len(config.speech_contexts) > 0,
-        "rescore_finals": config.rescore_finals,
         "alignment level FULL": config.alignment.level == speech_pb2.FULL,
     }
     if names := [name for name, is_wanted in wanted.items() if is_wanted]:

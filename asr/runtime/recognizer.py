@@ -30,6 +30,7 @@ class Options:
     language: str = ""  # "": the model's own, or "auto" where it has several; BCP-47, the region is ignored
     alignment: bool = False  # results carry their Alignment
     interim: bool = True  # False: finals alone
+    rescore: bool = False  # read each finished segment once more at full context, for its final
     policy: str = ""  # when text is called stable (policy.py); "": what suits the model
 
 

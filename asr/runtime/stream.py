@@ -3,13 +3,15 @@
 Samples gather into a segment, which is looked at when a chunk of it, counted from the segment's start, has come. Where
 the model can, each chunk is encoded once, on top of what was kept of those before (growing.py), and decoding goes on
 from the last stable token; else the segment is read anew at full context. A policy (policy.py) says how many words of
-the reading are stable: these are never taken back. The rest of the reading is the draft of the next.
+the reading are stable: these are never taken back. The rest of the reading is the draft of the next. Who asks for it
+has each finished segment read once more, whole; then nothing is stable before its final.
 
 All decisions hang on the samples up to a grid point alone, never on how they came, so packets change nothing. A
 segment ends where its speaker pauses, at a flush, or before 30 s: between two words, or at its quietest point. It is
 the longest audio ever held.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,7 @@ EARLIEST_CUT = 0.5  # of the longest segment: where the search for a quiet point
 CUT_S = 2.0  # a segment is cut between words so much before its end, or later: what is heard twice
 WORDLESS_S = 4.0  # sound in which no letter was heard for so long is dropped like silence
 PROVISIONAL_STABILITY = 0.5  # any value below 1: no measure of it is claimed
+LIKELY_STABILITY = 0.9  # what would be stable, were it not to be read once more
 STABLE = 1.0
 
 
@@ -54,6 +57,7 @@ class Stream:
         self.grows = bundle.grows and bundle.chunks and self.chunk > 0
         self.ahead = bundle.look_ahead if self.grows else 0  # samples that a chunk waits for
         self.last_point = self.longest // self.chunk * self.chunk if self.grows else self.longest
+        self.rescores = options.rescore and self.chunk > 0
         looks = self.grows and bundle.alignment_heads  # at frames, by which align_att goes
         self.policy = POLICIES[options.policy or ("align_att" if looks else "agreement")]
         self.held = np.zeros(2 * self.longest, np.float32)  # the segment's samples, from its start
@@ -140,9 +144,16 @@ class Stream:
 
     def _read(self, samples: int, last: bool = False) -> Reading:
         """Read the segment's first samples; last: it ends after them, whatever was received."""
+        return self._reading(samples, lambda: self._encode(samples, last))
+
+    def _read_again(self, samples: int) -> Reading:
+        """Read the segment's first samples at full context, from its first word on; the text so far is the draft."""
+        self.draft, self.settled = self.settled.tokens + self.draft, Settled()
+        return self._reading(samples, lambda: self.recognizer.encoder.encode(self.held[:samples]))
+
+    def _reading(self, samples: int, encode: Callable[[], Source]) -> Reading:
         place = Place(self.start / self.rate, self.processed / self.rate, self.rows_said, self.language)
-        heard = self.held[:samples]
-        return read(self.recognizer, heard, lambda: self._encode(samples, last), self.settled, self.draft, place)
+        return read(self.recognizer, self.held[:samples], encode, self.settled, self.draft, place)
 
     def _encode(self, samples: int, last: bool) -> Source:
         """The encoding of the segment's first samples, on top of what is kept of it where the model can."""
@@ -164,6 +175,8 @@ class Stream:
         if reading.letters is not None and not any(map(str.isalnum, spell(self.recognizer.tokenizer, tail.tokens))):
             quiet = ctc.quiet_frames(reading.letters) * self.recognizer.bundle.frame_hop
             if self.settled.tokens and quiet >= self._pause():
+                if self.rescores:
+                    return self._end_segment(self.read_to)
                 self._settle(tail, None)
                 return self._close(self.read_to)
             if not self.settled.tokens and quiet >= WORDLESS_S * self.rate:
@@ -183,14 +196,15 @@ class Stream:
             return []
         results = []
         if self.settled.tokens:
-            results.append(self._result(self.settled, is_final=False, stability=STABLE))
+            stability = LIKELY_STABILITY if self.rescores else STABLE
+            results.append(self._result(self.settled, is_final=False, stability=stability))
         if tail.tokens:
             results.append(self._result(tail, is_final=False, stability=PROVISIONAL_STABILITY))
         return [Update(tuple(results), self._cursors())] if results else []
 
     def _end_segment(self, samples: int, last: bool = False) -> list[Update]:
         """Settle all that the segment's first samples say; the next segment starts after them."""
-        self._settle(self._read(samples, last), None)
+        self._settle(self._read_again(samples) if self.rescores else self._read(samples, last), None)
         return self._close(samples)
 
     def _quiet_point(self, level: NDArray[np.float32]) -> int:
@@ -205,6 +219,8 @@ class Stream:
 
         What is said before that is final, stable or not; what comes after is heard again in the next segment.
         """
+        if self.rescores:
+            tail = self._read_again(self.read_to)
         start_s, end_s = self.start / self.rate, (self.start + self.read_to) / self.rate
         early = [span.last for span, word in zip(tail.spans, tail.words, strict=True) if word.start_s < end_s - CUT_S]
         tail = self._settle(tail, max(early, default=0))
@@ -226,6 +242,7 @@ class Stream:
     def _result(self, said: Settled | Reading, is_final: bool, stability: float) -> Result:
         processed_s = self.processed / self.rate
         hop_s = self.recognizer.bundle.frame_hop_s
+        rows = said.rows if not self.rescores else tuple(replace(row, provisional=not is_final) for row in said.rows)
         return Result(
             text=spell(self.recognizer.tokenizer, said.tokens),
             tokens=said.tokens,
@@ -238,7 +255,7 @@ class Stream:
             language=said.language,
             avg_logprob=float(said.log_probs.mean()),
             no_speech_prob=said.no_speech_prob,
-            alignment=Alignment(hop_s, self.start / self.rate, said.rows) if self.options.alignment else None,
+            alignment=Alignment(hop_s, self.start / self.rate, rows) if self.options.alignment else None,
         )
 
     def _cursors(self) -> Cursors:

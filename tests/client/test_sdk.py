@@ -60,7 +60,15 @@ def test_a_file_is_sent_as_it_is(target: str, recording: Any) -> None:
 
 
 def test_options_reach_the_server(target: str, service: Any) -> None:
-    options = Options(latency_mode="320ms", language="de", model="m", words=True, alignment=Level.TOP_K, top_k=3)
+    options = Options(
+        latency_mode="320ms",
+        language="de",
+        model="m",
+        words=True,
+        alignment=Level.TOP_K,
+        top_k=3,
+        rescore_finals=True,
+    )
     with Client(target) as speech:
         speech.recognize(CONTENT, options)
         list(speech.stream([b"\0\0"], 8000, options))
@@ -69,6 +77,7 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
         assert (config.latency_mode, config.language_code, config.model) == ("320ms", "de", "m")
         assert config.enable_word_time_offsets
         assert config.enable_word_confidence
+        assert config.rescore_finals
         assert (config.alignment.level, config.alignment.top_k) == (2, 3)
     assert (whole.encoding, whole.sample_rate_hertz) == (0, 0)
     assert (streamed.encoding, streamed.sample_rate_hertz, streamed.audio_channel_count) == (1, 8000, 1)

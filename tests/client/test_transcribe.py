@@ -222,7 +222,13 @@ def test_what_is_not_asked_for_is_the_servers_choice(target: str, service: Any, 
     (config,) = service.configs
     assert (config.latency_mode, config.language_code, config.model, config.alignment.level) == ("", "", "", 0)
     assert not config.enable_word_time_offsets
+    assert not config.rescore_finals
     assert service.interim_results == [False]  # nobody watches
+
+
+def test_a_second_pass_is_asked_for(target: str, service: Any, recording: Writes) -> None:
+    assert main(["--server", target, "--stream", "--fast", "--rescore-finals", str(recording(seconds=0.1))]) == 0
+    assert service.configs[0].rescore_finals
 
 
 def test_language_and_model_are_asked_for(target: str, service: Any, recording: Writes) -> None:

@@ -54,6 +54,7 @@ class Hearing:
     """encoder.onnx: the level of each frame, and a letter from CTC at each word's middle."""
 
     ctc: bool = True
+    dull: bool = False  # whatever is not the whole segment at once sounds like the next letter
     calls: list[tuple[int, int, int]] = field(default_factory=list)  # position, frames, total
 
     def get_inputs(self):
@@ -69,6 +70,8 @@ class Hearing:
         cache = feed["cache_key_0"][0, 0, :, 0]
         assert cache.size == min(position, LEFT_CONTEXT), "the cache is what was encoded before, whole"
         levels = np.abs(window[LOOK_BACK : LOOK_BACK + frames * HOP].reshape(frames, HOP)).mean(axis=1)
+        if self.dull and frames < total:
+            levels[levels > QUIETEST - STEP / 2] += STEP
         made = {
             "source_key_0": levels[None, None, :, None],
             "ctc": self.letters(np.concatenate([cache, levels]), frames)[None],
@@ -129,7 +132,7 @@ class Saying:
 def hearing():
     """Makes a recogniser of tones, its sessions at hand: recognizer.encoder.session, recognizer.decoder.session."""
 
-    def make(ctc: bool = True, multi_token: bool = True, **changes) -> Recognizer:
+    def make(ctc: bool = True, multi_token: bool = True, dull: bool = False, **changes) -> Recognizer:
         described = {
             "name": "tones", "languages": ("en",), "sample_rate": 16_000, "frame_hop_s": 0.02, "look_back": LOOK_BACK,
             "look_ahead": LOOK_AHEAD, "max_frames": 1_500, "max_tokens": 448,
@@ -142,7 +145,7 @@ def hearing():
         bundle = Bundle(**{**described, **changes})
         tokenizer = Tokenizer(models.BPE({piece: index for index, piece in enumerate(PIECES)}, []))
         tokenizer.decoder = decoders.ByteLevel()
-        return Recognizer(bundle, Encoder(bundle, Hearing(ctc)), Decoder(bundle, Saying()), tokenizer)
+        return Recognizer(bundle, Encoder(bundle, Hearing(ctc, dull)), Decoder(bundle, Saying()), tokenizer)
 
     return make
 

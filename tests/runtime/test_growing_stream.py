@@ -187,6 +187,39 @@ def test_words_and_interims_keep_the_emission_that_made_them_stable(hearing, spe
                     assert known.setdefault(place, word) == word
 
 
+@pytest.mark.parametrize("mode", CHUNKS)
+def test_a_second_pass_hears_the_whole_segment(hearing, speak, mode):
+    text = "acegi_kmo" + "_" * 8 + long_text(150)  # the last: more than a segment holds
+    heard_in_chunks, heard_again = (
+        finals(updates_of(hearing(dull=True), [speak(text)], latency_mode=mode, rescore=rescore))
+        for rescore in (False, True)
+    )
+    assert heard_in_chunks[0].text == " b d f h j l n p"
+    assert "".join(result.text for result in heard_again) == "".join(f" {letter}" for letter in text.replace("_", ""))
+    assert [row.row_id for result in heard_again for row in result.alignment.rows] == list(range(8 + 150))
+
+
+def test_nothing_that_will_be_read_again_is_called_stable(hearing, speak):
+    samples = speak("abcde" + "_" * 8 + "fgh")
+    updates = updates_of(hearing(), [samples], rescore=True)
+    interims = [result for update in updates for result in update.results if not result.is_final]
+    assert interims
+    assert all(result.stability < 1 for result in interims)
+    assert all(row.provisional for result in interims for row in result.alignment.rows)
+    assert not any(row.provisional for result in finals(updates) for row in result.alignment.rows)
+    packets = np.split(samples, range(77, samples.size, 777))
+    assert comparable(updates_of(hearing(), packets, rescore=True)) == comparable(updates)
+
+
+def test_full_context_is_read_once_even_where_a_second_pass_is_asked_for(hearing, speak):
+    calls = []
+    for rescore in (False, True):
+        recognizer = hearing()
+        updates_of(recognizer, [speak("abc")], latency_mode="full", rescore=rescore)
+        calls.append(recognizer.encoder.session.calls)
+    assert calls[0] == calls[1]
+
+
 def test_silence_is_neither_encoded_nor_decoded(hearing, speak):
     recognizer = hearing()
     assert updates_of(recognizer, [np.zeros(RATE * 60, np.float32)]) == []

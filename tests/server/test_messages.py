@@ -46,6 +46,7 @@ def test_an_empty_config_asks_for_the_defaults():
     assert asked.audio == Declared()
     assert (asked.model, asked.options.latency_mode, asked.options.language) == ("", "full", "")
     assert not asked.options.alignment
+    assert not asked.options.rescore
 
 
 def test_a_config_says_what_it_asks_for():
@@ -57,10 +58,12 @@ def test_a_config_says_what_it_asks_for():
         model="big",
         latency_mode="320ms",
         alignment={"level": "PATH"},
+        rescore_finals=True,
     )
     assert asked.audio == Declared("MULAW", 8000, 2)
     assert (asked.model, asked.options.language, asked.options.latency_mode) == ("big", "en-us", "320ms")
     assert asked.options.alignment
+    assert asked.options.rescore
 
 
 def test_a_stream_has_its_own_default_mode_and_interims_if_wanted():
@@ -91,7 +94,6 @@ def test_what_makes_no_sense_is_refused_with_what_would(config, said):
     [
         ({"enable_separate_recognition_per_channel": True}, "enable_separate_recognition_per_channel"),
         ({"speech_contexts": [{"phrases": ["heed"]}]}, "speech_contexts"),
-        ({"rescore_finals": True}, "rescore_finals"),
         ({"alignment": {"level": "FULL"}}, "FULL"),
     ],
 )

@@ -66,7 +66,6 @@ def test_full_context_is_the_default(serve, fake, whole, recording):
         (b"", {"alignment": {"level": "TOP_K", "top_k": 99}}, INVALID, "1 to 64"),
         (b"", {"language_code": "tlh"}, grpc.StatusCode.NOT_FOUND, "tlh"),
         (b"", {"model": "bigger"}, grpc.StatusCode.NOT_FOUND, "this server has fake"),
-        (b"", {"rescore_finals": True}, grpc.StatusCode.UNIMPLEMENTED, "rescore_finals"),
         (b"", {"alignment": {"level": "FULL"}}, grpc.StatusCode.UNIMPLEMENTED, "FULL"),
     ],
 )
