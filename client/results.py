@@ -4,7 +4,7 @@ Times are seconds in stream time: zero is the first sample of the recording or s
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -28,6 +28,21 @@ FLUSH = Flush()
 
 
 @dataclass(frozen=True)
+class Endpointing:
+    """When a segment begins and ends; None leaves the choice to the server.
+
+    A history is a stretch of audio in milliseconds, a threshold the share of it that must sound or be quiet.
+    """
+
+    start_history: int | None = None
+    start_threshold: float | None = None
+    stop_history: int | None = None
+    stop_threshold: float | None = None
+    stop_history_eou: int | None = None  # a shorter pause, after which all that was said is stable
+    stop_threshold_eou: float | None = None
+
+
+@dataclass(frozen=True)
 class Options:
     """What one call asks for. "" leaves the choice to the server."""
 
@@ -38,6 +53,10 @@ class Options:
     alignment: Level = Level.NONE
     top_k: int = 0  # for Level.TOP_K; 0 leaves the choice to the server
     interim_results: bool = True  # streams only: what is known before it is final
+    endpointing: Endpointing = field(default_factory=Endpointing)
+    voice_activity: bool = False  # streams only: events when speech begins and ends
+    speech_start_timeout_s: float | None = None  # with voice_activity: end the stream where nobody begins to speak...
+    speech_end_timeout_s: float | None = None  # ...or nobody speaks again
     rescore_finals: bool = False  # read each finished segment once more at full context: better finals, more computing
 
 
@@ -110,13 +129,28 @@ class Cursors:
     finalised_s: float
 
 
+class Kind(Enum):
+    """What an event says; the values are the contract's numbers."""
+
+    SPEECH_BEGIN = 2
+    SPEECH_END = 3
+    TIMEOUT = 4  # nobody spoke for as long as was asked; the stream is over
+    FLUSHED = 10  # everything before the flush is in finals already given
+
+
+@dataclass(frozen=True)
+class Event:
+    kind: Kind
+    time_s: float  # in the stream, that it belongs to
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One answer of a stream: at most one final, then at most two interims; or the end of a flush."""
+    """One answer of a stream: at most one final, then at most two interims; or an event."""
 
     results: tuple[Segment, ...]
     cursors: Cursors
-    flushed: bool = False  # True: no results, everything before the flush is in finals already given
+    event: Event | None = None  # then there are no results
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ The only file that knows the generated messages. Nothing here waits or sends:
 sdk.py does, once with and once without asyncio.
 """
 
+from dataclasses import asdict
 from typing import Any
 
 import grpc
@@ -11,10 +12,26 @@ import numpy as np
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from client.errors import CallError, ClientError, NoServerError
-from client.results import Alignment, Cursors, Flush, Level, Model, Options, Row, Segment, Transcript, Update, Word
+from client.results import (
+    Alignment,
+    Cursors,
+    Endpointing,
+    Event,
+    Flush,
+    Kind,
+    Level,
+    Model,
+    Options,
+    Row,
+    Segment,
+    Transcript,
+    Update,
+    Word,
+)
 
 MAX_MESSAGE_BYTES = 64 * 2**20  # the contract's; gRPC itself stops at 4 MiB
 U8_SCALE = 255
+NANOS = 1_000_000_000
 LEVELS = {
     Level.NONE: speech_pb2.NONE,
     Level.PATH: speech_pb2.PATH,
@@ -55,7 +72,12 @@ def _config(options: Options) -> speech_pb2.RecognitionConfig:
         enable_word_time_offsets=options.words,
         enable_word_confidence=options.words,
         alignment=speech_pb2.AlignmentConfig(level=LEVELS[options.alignment], top_k=options.top_k),
+        endpointing_config=speech_pb2.EndpointingConfig(**_given(options.endpointing)),
     )
+
+
+def _given(endpointing: Endpointing) -> dict[str, Any]:
+    return {name: value for name, value in asdict(endpointing).items() if value is not None}
 
 
 def recognize_request(content: bytes, options: Options) -> speech_pb2.RecognizeRequest:
@@ -70,8 +92,19 @@ def stream_config(sample_rate: int, options: Options) -> speech_pb2.StreamingRec
     config.encoding = speech_pb2.LINEAR16
     config.sample_rate_hertz = sample_rate
     config.audio_channel_count = 1
+    timeouts = {
+        "speech_start_timeout": options.speech_start_timeout_s,
+        "speech_end_timeout": options.speech_end_timeout_s,
+    }
     return speech_pb2.StreamingRecognizeRequest(
-        streaming_config=speech_pb2.StreamingRecognitionConfig(config=config, interim_results=options.interim_results)
+        streaming_config=speech_pb2.StreamingRecognitionConfig(
+            config=config,
+            interim_results=options.interim_results,
+            enable_voice_activity_events=options.voice_activity,
+            voice_activity_timeout=speech_pb2.VoiceActivityTimeout(
+                **{name: _duration(value) for name, value in timeouts.items() if value is not None}
+            ),
+        )
     )
 
 
@@ -100,8 +133,14 @@ def update(response: speech_pb2.StreamingRecognizeResponse) -> Update:
             processed_s=_seconds(response.cursors.processed),
             finalised_s=_seconds(response.cursors.finalised),
         ),
-        flushed=response.event.type == speech_pb2.FLUSHED,
+        event=_event(response.event) if response.HasField("event") else None,
     )
+
+
+def _event(event: speech_pb2.SpeechEvent) -> Event | None:
+    """None for a kind that came with a later server."""
+    known = event.type in {kind.value for kind in Kind}
+    return Event(Kind(event.type), _seconds(event.time)) if known else None
 
 
 def models(response: speech_pb2.ListModelsResponse) -> tuple[Model, ...]:
@@ -182,6 +221,12 @@ def _row(row: speech_pb2.AlignmentRow) -> Row:
     )
 
 
+def _duration(seconds: float) -> dict[str, int]:
+    """The fields of a google.protobuf.Duration."""
+    whole, nanos = divmod(round(seconds * NANOS), NANOS)
+    return {"seconds": whole, "nanos": nanos}
+
+
 def _seconds(duration: Any) -> float:
     """Of a google.protobuf.Duration, which has no types."""
-    return float(duration.seconds + duration.nanos / 1e9)
+    return float(duration.seconds + duration.nanos / NANOS)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from asr.errors import NotSupportedError, OptionError
 from asr.runtime.bundle import Bundle
+from asr.runtime.endpoints import Endpoints
 from asr.runtime.recognizer import Options
-from asr.runtime.result import Alignment, Cursors, Result, Row, Update, Word
+from asr.runtime.result import Alignment, Cursors, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
 from server.audio import Declared
 
@@ -17,6 +19,12 @@ RECOGNIZE_MODE, STREAMING_MODE = "full", "640ms"  # the latency modes of those w
 DEFAULT_TOP_K, MAX_TOP_K = 8, 64
 NANOS = 1_000_000_000
 U8_SCALE = 255
+EVENTS = {
+    Kind.FLUSHED: speech_pb2.FLUSHED,
+    Kind.SPEECH_BEGIN: speech_pb2.SPEECH_ACTIVITY_BEGIN,
+    Kind.SPEECH_END: speech_pb2.SPEECH_ACTIVITY_END,
+    Kind.TIMEOUT: speech_pb2.SPEECH_ACTIVITY_TIMEOUT,
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool
             alignment=config.alignment.level != speech_pb2.NONE,
             interim=interim,
             rescore=config.rescore_finals,
+            endpoints=endpoints(config.endpointing_config),
         ),
         audio=declared(config),
         word_times=config.enable_word_time_offsets,
@@ -61,7 +70,16 @@ def asked_of_stream(first: speech_pb2.StreamingRecognizeRequest | None) -> Asked
     kind = first.WhichOneof("streaming_request")
     if kind != "streaming_config":
         raise OptionError(f"the first request of a stream is its streaming_config, but this is {kind or 'empty'}")
-    return asked(first.streaming_config.config, STREAMING_MODE, first.streaming_config.interim_results)
+    config = first.streaming_config
+    wanted = asked(config.config, STREAMING_MODE, config.interim_results)
+    timeout = config.voice_activity_timeout
+    options = replace(
+        wanted.options,
+        activity=config.enable_voice_activity_events,
+        start_timeout_s=seconds(timeout.speech_start_timeout) if timeout.HasField("speech_start_timeout") else None,
+        end_timeout_s=seconds(timeout.speech_end_timeout) if timeout.HasField("speech_end_timeout") else None,
+    )
+    return replace(wanted, options=options)
 
 
 def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
@@ -84,6 +102,13 @@ def declared(config: speech_pb2.RecognitionConfig) -> Declared:
     return Declared(name, config.sample_rate_hertz, config.audio_channel_count)
 
 
+def endpoints(config: speech_pb2.EndpointingConfig) -> Endpoints:
+    """What is left out stays as it is without a config."""
+    given = {field.name: value for field, value in config.ListFields()}
+    lengths = {f"{name}_s": value / 1000 for name, value in given.items() if "history" in name}
+    return Endpoints(**lengths, **{name: value for name, value in given.items() if "threshold" in name})
+
+
 def top_k(alignment: speech_pb2.AlignmentConfig) -> int:
     if alignment.level not in speech_pb2.AlignmentLevel.values():
         levels = ", ".join(speech_pb2.AlignmentLevel.keys())
@@ -96,8 +121,8 @@ def top_k(alignment: speech_pb2.AlignmentConfig) -> int:
 def response(update: Update, wanted: Asked) -> speech_pb2.StreamingRecognizeResponse | None:
     """None where an update says nothing."""
     cursors = cursors_message(update.cursors)
-    if update.flushed:
-        event = speech_pb2.SpeechEvent(type=speech_pb2.FLUSHED, time=duration(update.cursors.received_s))
+    if update.event is not None:
+        event = speech_pb2.SpeechEvent(type=EVENTS[update.event.kind], time=duration(update.event.time_s))
         return speech_pb2.StreamingRecognizeResponse(event=event, cursors=cursors)
     if not update.results:
         return None
@@ -197,6 +222,11 @@ def model_message(bundle: Bundle) -> speech_pb2.Model:
         provenance=bundle.provenance,
         measured_wer=bundle.measured,
     )
+
+
+def seconds(duration: Any) -> float:
+    """Of a google.protobuf.Duration, which has no types."""
+    return float(duration.seconds + duration.nanos / NANOS)
 
 
 def duration(seconds: float) -> dict[str, int]:

@@ -83,6 +83,8 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
             match request.WhichOneof("streaming_request"):
                 case "audio_content":
                     for second in packets.seconds(request.audio_content):
+                        if stream.finished:
+                            break
                         record.audio_s = packets.received_s
                         await send(await self._work(hear, stream, packets, second))
                 case "flush":
@@ -91,6 +93,8 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                     raise OptionError("a stream has one streaming_config, its first request: open another stream")
                 case _:
                     raise OptionError("a request of a stream holds audio_content or flush, but this holds nothing")
+            if stream.finished:  # nobody spoke for as long as the caller would wait
+                return
         await send(await self._work(end, stream, packets))
 
     def _open_stream(self, wanted: messages.Asked, record: Record) -> Stream:

@@ -26,6 +26,6 @@ def letters(log_probs: NDArray[np.float32], alphabet: str) -> NDArray[np.intp]:
     return count
 
 
-def quiet_frames(said: NDArray[np.intp]) -> int:
-    """Frames since the last letter: of what `letters` returns."""
-    return int(said.size - np.searchsorted(said, said[-1])) - 1 if said.size and said[-1] else said.size
+def spelled(said: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """The frames at which a letter was said: of what `letters` returns."""
+    return np.diff(said, prepend=0) > 0

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from asr.errors import FormatError, NotFoundError, OptionError
 from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
+from asr.runtime.endpoints import USUAL, Endpoints
 from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
@@ -31,6 +32,12 @@ class Options:
     alignment: bool = False  # results carry their Alignment
     interim: bool = True  # False: finals alone
     rescore: bool = False  # read each finished segment once more at full context, for its final
+    endpoints: Endpoints = USUAL  # when a segment begins and ends
+    activity: bool = False  # streams: say when speech begins and ends
+    start_timeout_s: float | None = (
+        None  # with activity: it ends where nobody has begun to speak for so long...
+    )
+    end_timeout_s: float | None = None  # ...or nobody has spoken again
     policy: str = ""  # when text is called stable (policy.py); "": what suits the model
 
 
@@ -81,6 +88,7 @@ class Recognizer:
                 f"model {bundle.name} has no latency mode {options.latency_mode!r}; "
                 f"it has {', '.join(bundle.latency_modes)}"
             )
+        check_activity(options, by_chunk=bundle.latency_modes[options.latency_mode] > 0)
         if options.policy and options.policy not in POLICIES:
             raise OptionError(f"there is no policy {options.policy!r}; there are {', '.join(POLICIES)}")
         return Stream(self, self.language(options.language), options)
@@ -132,6 +140,17 @@ class Recognizer:
     def keep(self, state: DecoderState, language: str, tokens: int) -> DecoderState:
         """What `decode` wants of an earlier hypothesis's state to go on after so many tokens of text."""
         return self.decoder.rewind(state, len(self.bundle.tokens.prompt(language)) + tokens - 1)
+
+
+def check_activity(options: Options, by_chunk: bool) -> None:
+    timeouts = {"speech_start_timeout": options.start_timeout_s, "speech_end_timeout": options.end_timeout_s}
+    for name, timeout_s in timeouts.items():
+        if timeout_s is not None and not options.activity:
+            raise OptionError(f"{name} means nothing without voice activity events: ask for these too")
+        if timeout_s is not None and timeout_s <= 0:
+            raise OptionError(f"{name} is more than 0 s, but this is {timeout_s:g} s")
+    if options.activity and not by_chunk:
+        raise OptionError("voice activity is told while audio comes: ask for a latency mode other than full")
 
 
 def language_of(finals: Sequence[Result], asked: str) -> str:

@@ -4,6 +4,7 @@ Times are seconds in stream time: zero is the first sample of the recording or s
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +65,28 @@ class Cursors:
     finalised_s: float
 
 
+class Kind(Enum):
+    """What an event says."""
+
+    FLUSHED = "flushed"  # everything before the flush is in finals already given
+    SPEECH_BEGIN = "speech_begin"
+    SPEECH_END = "speech_end"
+    TIMEOUT = "timeout"  # nobody spoke for as long as was asked; the stream is over
+
+
+@dataclass(frozen=True)
+class Event:
+    kind: Kind
+    time_s: float  # that it belongs to
+
+
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One step of a stream: results (at most one final, then at most two interims), or the end of a flush."""
+    """One step of a stream: results (at most one final, then at most two interims), or an event."""
 
     results: tuple[Result, ...]
     cursors: Cursors
-    flushed: bool = False  # True: no results, everything before the flush is in finals already given
+    event: Event | None = None  # then there are no results
 
 
 @dataclass(frozen=True, eq=False)

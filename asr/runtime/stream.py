@@ -20,19 +20,19 @@ from numpy.typing import NDArray
 
 from asr.errors import InputError
 from asr.runtime import ctc
+from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
 from asr.runtime.loudness import STEP, gap, levels, loud, quietest
 from asr.runtime.policy import POLICIES
 from asr.runtime.reading import Place, Reading, Settled, read, settle
-from asr.runtime.result import Alignment, Cursors, Result, Update
+from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Update
 from asr.runtime.sessions import Source
 from asr.runtime.words import spell
 
 if TYPE_CHECKING:
     from asr.runtime.recognizer import Options, Recognizer
 
-END_PAUSE_S = 0.8  # a pause that ends a segment
-LATE_PAUSE_S = 0.4  # one that ends it when it is getting long
+LATE_PAUSE_S = 0.4  # a pause that ends a segment when it is getting long
 LATE = 0.5  # of the longest segment: from here on it is getting long
 LEAD_S = 0.3  # kept before the first sound
 EARLIEST_CUT = 0.5  # of the longest segment: where the search for a quiet point begins
@@ -57,6 +57,7 @@ class Stream:
         self.grows = bundle.grows and bundle.chunks and self.chunk > 0
         self.ahead = bundle.look_ahead if self.grows else 0  # samples that a chunk waits for
         self.last_point = self.longest // self.chunk * self.chunk if self.grows else self.longest
+        self.endpoints = options.endpoints
         self.rescores = options.rescore and self.chunk > 0
         looks = self.grows and bundle.alignment_heads  # at frames, by which align_att goes
         self.policy = POLICIES[options.policy or ("align_att" if looks else "agreement")]
@@ -69,6 +70,9 @@ class Stream:
         self.draft: tuple[int, ...] = ()  # what the last reading said after the settled tokens
         self.processed = 0  # samples of the stream that results so far have read
         self.rows_said = 0  # tokens in finals so far
+        self.goes_on = False  # the last segment was cut while somebody spoke
+        self.speaking = False
+        self.spoken: tuple[float, float] | None = None  # where the last words began and ended; None: none yet
         self.finished = False
 
     def accept(self, samples: NDArray[np.float32]) -> list[Update]:
@@ -80,17 +84,19 @@ class Stream:
             part = samples[first : first + self.longest]
             self.held[self.size : self.size + part.size] = part
             self.size += part.size
-            while (point := self._next_point()) + self.ahead <= self.size:
-                updates += self._reach(point)
+            while not self.finished and (point := self._next_point()) + self.ahead <= self.size:
+                updates += self._until_timeout(self._with_activity(self._reach(point)))
         return updates
 
     def flush(self) -> list[Update]:
         """Settle everything received so far; the stream goes on."""
         updates = self._settle_all()
-        return [*updates, Update((), self._cursors(), flushed=True)]
+        return [*updates, self._event(Kind.FLUSHED, self.processed / self.rate)]
 
     def finish(self) -> list[Update]:
         """Settle everything; the stream is over."""
+        if self.finished:
+            return []
         updates = self._settle_all()
         self.finished = True
         return updates
@@ -101,7 +107,8 @@ class Stream:
 
     def _settle_all(self) -> list[Update]:
         self.processed = self.start + self.size
-        return self._end_segment(self.size, last=True) if self.size else []
+        self.goes_on = False
+        return self._with_activity(self._end_segment(self.size, last=True) if self.size else [])
 
     def _reach(self, point: int) -> list[Update]:
         """Decide at a grid point: still silence, segment over, or a new reading."""
@@ -111,23 +118,32 @@ class Stream:
         level = levels(self.held[:point])
         if not self.chunk:
             return self._end_segment(self._quiet_point(level))
-        sounding = np.flatnonzero(loud(level)) * STEP
+        sounding = loud(level)
         if not self.settled.tokens and not self.draft and self.growing is None:
-            lead = int(LEAD_S * self.rate)
-            self._forget((int(sounding[0]) if sounding.size else point) - lead)
-            if not sounding.size:
+            history_s, share = self.endpoints.start_history_s, self.endpoints.start_threshold
+            first = onset(sounding, round(history_s * self.rate / STEP), share)
+            self._forget((point if first is None else first * STEP) - int(max(LEAD_S, history_s) * self.rate))
+            if first is None:
                 return []
-        quiet = point - int(sounding[-1]) if sounding.size else 0
-        if quiet >= self._pause():
+        if self._has_ended(sounding, STEP):
             return self._end_segment(self.read_to)
         if self.read_to == self.longest and not self.grows:
+            self.goes_on = True
             return self._end_segment(self._quiet_point(level))
-        return self._go_on(level)
+        return self._go_on(level, sounding)
 
-    def _pause(self) -> float:
-        """Samples of quiet that end the segment."""
+    def _has_ended(self, sounding: NDArray[np.bool_], step: int) -> bool:
+        """Whether the pause that ends a segment has come; sounding: each `step` samples of the segment."""
         late = self.grows and self.read_to >= LATE * self.longest
-        return (LATE_PAUSE_S if late else END_PAUSE_S) * self.rate
+        pause_s = min(self.endpoints.stop_history_s, LATE_PAUSE_S if late else np.inf)
+        return has_ended(sounding, round(pause_s * self.rate / step), self.endpoints.stop_threshold)
+
+    def _has_paused(self, sounding: NDArray[np.bool_], step: int) -> bool:
+        """Whether the shorter pause has come after which all that was said is stable."""
+        pause_s = self.endpoints.stop_history_eou_s
+        if pause_s is None:
+            return False
+        return has_ended(sounding, round(pause_s * self.rate / step), self.endpoints.stop_threshold_eou)
 
     def _forget(self, samples: int) -> None:
         """Drop leading silence, in whole chunks, so that the grid stays where it is."""
@@ -166,28 +182,33 @@ class Stream:
             return self.growing.end(self.held[:samples])
         return self.growing.reach(self.held[: samples + self.ahead], samples // encoder.bundle.frame_hop)
 
-    def _go_on(self, level: NDArray[np.float32]) -> list[Update]:
+    def _go_on(self, level: NDArray[np.float32], sounding: NDArray[np.bool_]) -> list[Update]:
         """Read the segment as far as it has come; settle what the policy calls stable."""
         reading = self._read(self.read_to)
         if self.grows and self.read_to == self.last_point:
             return self._cut(reading, level)
         tail = self._settle(reading, self.policy(reading.evidence(self.settled, self.draft)))
+        paused = self._has_paused(sounding, STEP)
         if reading.letters is not None and not any(map(str.isalnum, spell(self.recognizer.tokenizer, tail.tokens))):
-            quiet = ctc.quiet_frames(reading.letters) * self.recognizer.bundle.frame_hop
-            if self.settled.tokens and quiet >= self._pause():
+            hop = self.recognizer.bundle.frame_hop
+            spelled = ctc.spelled(reading.letters)
+            if self.settled.tokens and self._has_ended(spelled, hop):
                 if self.rescores:
                     return self._end_segment(self.read_to)
                 self._settle(tail, None)
                 return self._close(self.read_to)
-            if not self.settled.tokens and quiet >= WORDLESS_S * self.rate:
+            if not self.settled.tokens and has_ended(spelled, round(WORDLESS_S * self.rate / hop), 1.0):
                 self._forget(self.read_to - int(LEAD_S * self.rate))
                 return []
-        return self._interims(tail)
+            paused = paused or self._has_paused(spelled, hop)
+        return self._interims(self._settle(tail, None) if paused else tail)
 
     def _settle(self, reading: Reading, count: int | None) -> Reading:
         """Take the reading's first tokens into the settled text, None: all that it says; returns what is left."""
         self.settled, tail = settle(self.recognizer, self.settled, reading, count)
         self.draft = tail.tokens
+        if words := (*self.settled.words, *tail.words):
+            self.spoken = (words[0].start_s, words[-1].end_s)
         return tail
 
     def _interims(self, tail: Reading) -> list[Update]:
@@ -225,6 +246,7 @@ class Stream:
         early = [span.last for span, word in zip(tail.spans, tail.words, strict=True) if word.start_s < end_s - CUT_S]
         tail = self._settle(tail, max(early, default=0))
         said_s = max(end_s - CUT_S, self.settled.words[-1].end_s if self.settled.words else 0.0)
+        self.goes_on = True
         between_s = max(said_s, tail.words[0].start_s) if tail.words else said_s
         return self._close(gap(level, round((between_s - start_s) * self.rate / STEP)) * STEP)
 
@@ -257,6 +279,33 @@ class Stream:
             no_speech_prob=said.no_speech_prob,
             alignment=Alignment(hop_s, self.start / self.rate, rows) if self.options.alignment else None,
         )
+
+    def _with_activity(self, updates: list[Update]) -> list[Update]:
+        """The updates of a grid point, and what they mean for who wants to know when somebody speaks."""
+        if not self.options.activity:
+            return updates
+        said = any(result.is_final for update in updates for result in update.results)
+        says, self.goes_on = bool(self.settled.tokens or self.draft) or self.goes_on, False
+        if not self.speaking and (said or says) and self.spoken is not None:
+            self.speaking = True
+            updates = [self._event(Kind.SPEECH_BEGIN, self.spoken[0]), *updates]
+        if self.speaking and not says and self.spoken is not None:
+            self.speaking = False
+            updates = [*updates, self._event(Kind.SPEECH_END, self.spoken[1])]
+        return updates
+
+    def _until_timeout(self, updates: list[Update]) -> list[Update]:
+        """The updates of a grid point; where nobody has spoken for too long they are the last."""
+        since_s, timeout_s = 0.0, self.options.start_timeout_s
+        if self.spoken is not None:
+            since_s, timeout_s = self.spoken[1], self.options.end_timeout_s
+        if timeout_s is not None and not self.speaking and self.processed / self.rate - since_s >= timeout_s:
+            self.finished = True
+            updates = [*updates, self._event(Kind.TIMEOUT, self.processed / self.rate)]
+        return updates
+
+    def _event(self, kind: Kind, time_s: float) -> Update:
+        return Update((), self._cursors(), Event(kind, time_s))
 
     def _cursors(self) -> Cursors:
         received = self.start + self.size

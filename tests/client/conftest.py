@@ -29,6 +29,7 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
     def __init__(self) -> None:
         self.configs: list[Any] = []  # of the calls so far
         self.interim_results: list[bool] = []
+        self.streaming_configs: list[Any] = []
         self.packet_bytes: list[int] = []
         self.called = threading.Event()
         self.ended = threading.Event()  # a call, in whatever way
@@ -47,6 +48,7 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
         assert first.WhichOneof("streaming_request") == "streaming_config"
         config = first.streaming_config.config
         self.interim_results.append(first.streaming_config.interim_results)
+        self.streaming_configs.append(first.streaming_config)
         self._begin(config, context)
         received, final = b"", 0  # what came, and how much of it is in finals
 
@@ -56,6 +58,7 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
                 getattr(answer.cursors, name).CopyFrom(_duration(at / BYTES_PER_S))
             if flushed:
                 answer.event.type = speech_pb2.FLUSHED
+                answer.event.time.CopyFrom(_duration(len(received) / BYTES_PER_S))
             return answer
 
         for request in requests:

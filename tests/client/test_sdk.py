@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 import client
-from client import FLUSH, AsyncClient, CallError, Client, Level, NoServerError, Options, finals
+from client import (
+    FLUSH,
+    AsyncClient,
+    CallError,
+    Client,
+    Endpointing,
+    Event,
+    Kind,
+    Level,
+    NoServerError,
+    Options,
+    finals,
+)
 from client.transport import MAX_MESSAGE_BYTES
 
 CONTENT = b"RIFF" + bytes(range(256)) * 300
@@ -23,8 +35,11 @@ def test_public_names_are_these() -> None:
         "Client",
         "ClientError",
         "Cursors",
+        "Endpointing",
+        "Event",
         "FileError",
         "Flush",
+        "Kind",
         "Level",
         "MissingPackageError",
         "Model",
@@ -68,6 +83,9 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
         alignment=Level.TOP_K,
         top_k=3,
         rescore_finals=True,
+        endpointing=Endpointing(stop_history=400, stop_threshold=0.75),
+        voice_activity=True,
+        speech_end_timeout_s=2.5,
     )
     with Client(target) as speech:
         speech.recognize(CONTENT, options)
@@ -78,7 +96,13 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
         assert config.enable_word_time_offsets
         assert config.enable_word_confidence
         assert config.rescore_finals
+        assert {field.name for field, _ in config.endpointing_config.ListFields()} == {"stop_history", "stop_threshold"}
+        assert (config.endpointing_config.stop_history, config.endpointing_config.stop_threshold) == (400, 0.75)
         assert (config.alignment.level, config.alignment.top_k) == (2, 3)
+    (streaming,) = service.streaming_configs
+    assert streaming.enable_voice_activity_events
+    assert streaming.voice_activity_timeout.speech_end_timeout.ToMilliseconds() == 2_500
+    assert not streaming.voice_activity_timeout.HasField("speech_start_timeout")
     assert (whole.encoding, whole.sample_rate_hertz) == (0, 0)
     assert (streamed.encoding, streamed.sample_rate_hertz, streamed.audio_channel_count) == (1, 8000, 1)
 
@@ -128,7 +152,8 @@ def test_a_stream_ends_in_finals_that_make_its_text(target: str) -> None:
 def test_a_flush_is_answered_by_a_final_and_its_event(target: str) -> None:
     with Client(target) as speech:
         updates = list(speech.stream([b"\1\0", FLUSH, b"\2\0"], 16000, Options(interim_results=False)))
-    assert [(len(update.results), update.flushed) for update in updates] == [(1, False), (0, True), (1, False)]
+    assert [len(update.results) for update in updates] == [1, 0, 1]
+    assert [update.event for update in updates] == [None, Event(Kind.FLUSHED, 1 / 16_000), None]
     assert [segment.text for segment in finals(updates)] == [" 2 1", " 2 2"]
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.runtime.ctc import letters, quiet_frames
+from asr.runtime.ctc import letters, spelled
 
 ALPHABET = " 'ab"  # 1 to 4, after blank
 
@@ -33,11 +33,9 @@ def test_letters_are_counted_once(best, counted):
 def test_the_count_never_falls(best):
     said = letters(path(*best), ALPHABET)
     assert (np.diff(said) >= 0).all()
-    assert 0 <= quiet_frames(said) <= len(best)
+    assert spelled(said).sum() == said[-1]
 
 
-def test_quiet_lasts_since_the_last_letter():
-    assert quiet_frames(letters(path(0, 3, 3, 0, 1, 0), ALPHABET)) == 4
-    assert quiet_frames(letters(path(0, 3), ALPHABET)) == 0
-    assert quiet_frames(letters(path(0, 1, 0), ALPHABET)) == 3
-    assert quiet_frames(np.zeros(0, np.intp)) == 0
+def test_a_letter_is_spelled_where_it_begins():
+    assert spelled(letters(path(0, 3, 3, 0, 1, 4), ALPHABET)).tolist() == [False, True, False, False, False, True]
+    assert spelled(np.zeros(0, np.intp)).tolist() == []

@@ -5,9 +5,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asr.errors import OptionError
+from asr.errors import InputError, OptionError
+from asr.runtime.endpoints import Endpoints
 from asr.runtime.policy import MARGIN_FRAMES, POLICIES
 from asr.runtime.recognizer import Options
+from asr.runtime.result import Kind
 from asr.runtime.stream import CUT_S
 
 HOP, LOOK_AHEAD, WORD_S = 320, 200, 0.24
@@ -70,7 +72,7 @@ def comparable(updates):
             ],
             update.cursors.processed_s,
             update.cursors.finalised_s,
-            update.flushed,
+            update.event,
         )
         for update in updates
     ]
@@ -220,6 +222,107 @@ def test_full_context_is_read_once_even_where_a_second_pass_is_asked_for(hearing
     assert calls[0] == calls[1]
 
 
+def events(updates):
+    return [update.event for update in updates if update.event is not None]
+
+
+@pytest.mark.parametrize("interim", [True, False])
+@pytest.mark.parametrize("mode", CHUNKS)
+def test_activity_is_told_when_it_begins_and_when_it_ends(hearing, speak, mode, interim):
+    text = "____abc" + "_" * 12 + "def"
+    updates = updates_of(hearing(), [speak(text)], latency_mode=mode, activity=True, interim=interim)
+    assert [event.kind for event in events(updates)] == [Kind.SPEECH_BEGIN, Kind.SPEECH_END] * 2
+    times = [event.time_s for event in events(updates)]
+    assert times == pytest.approx([place * WORD_S for place in (4, 7, 19, 22)], abs=0.1)
+    speaking = False
+    for update in updates:
+        speaking = speaking if update.event is None else update.event.kind == Kind.SPEECH_BEGIN
+        assert speaking or not update.results, "words come between the two"
+    cuts = np.split(speak(text), range(123, speak(text).size, 1_234))
+    again = updates_of(hearing(), cuts, latency_mode=mode, activity=True, interim=interim)
+    assert comparable(again) == comparable(updates)
+    assert events(updates_of(hearing(), [speak(text)], latency_mode=mode, interim=interim)) == []
+
+
+def test_a_cut_is_no_pause(hearing, speak):
+    updates = updates_of(hearing(), [speak(long_text(300))], activity=True)
+    assert len(finals(updates)) > 1
+    assert [event.kind for event in events(updates)] == [Kind.SPEECH_BEGIN, Kind.SPEECH_END]
+
+
+def test_a_stream_in_which_nobody_begins_to_speak_ends(hearing, speak):
+    stream, updates = stream_of(hearing(), [speak("_" * 50 + "abc")], activity=True, start_timeout_s=2.0)
+    (event,) = events(updates)
+    assert event.kind == Kind.TIMEOUT
+    assert 2.0 <= event.time_s < 2.0 + 2 * 0.64
+    assert stream.finished
+    assert finals([*updates, *stream.finish()]) == []
+    with pytest.raises(InputError, match="finished"):
+        stream.accept(speak("a"))
+
+
+def test_a_stream_in_which_nobody_speaks_again_ends(hearing, speak):
+    text = "abc" + "_" * 12 + "d" + "_" * 60 + "e"
+    options = {"activity": True, "start_timeout_s": 1.0, "end_timeout_s": 4.0}
+    stream, updates = stream_of(hearing(), np.split(speak(text), [777, 77_777]), **options)
+    assert events(updates)[-1].kind == Kind.TIMEOUT
+    assert 4.0 <= events(updates)[-1].time_s - 16 * WORD_S < 4.0 + 2 * 0.64
+    assert stream.finished
+    assert written(updates) == "abcd"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"start_timeout_s": 1.0}, "speech_start_timeout means nothing without voice activity events"),
+        ({"activity": True, "end_timeout_s": 0.0}, "speech_end_timeout is more than 0 s"),
+        ({"activity": True, "latency_mode": "full"}, "a latency mode other than full"),
+    ],
+)
+def test_activity_that_cannot_be_told_is_refused(hearing, options, said):
+    with pytest.raises(OptionError, match=said):
+        hearing().stream(Options(**{"latency_mode": "640ms", **options}))
+
+
+@pytest.mark.parametrize("ctc", [True, False])
+def test_a_segment_ends_after_the_pause_that_was_asked_for(hearing, speak, ctc):
+    text = "abc____def________gh"  # pauses of 0.96 and 1.92 s
+    texts = {}
+    for pause_s in (0.5, 1.5, 5.0):
+        endpoints = Endpoints(stop_history_s=pause_s)
+        updates = updates_of(hearing(ctc), [speak(text)], latency_mode="320ms", endpoints=endpoints)
+        texts[pause_s] = [result.text.replace(" ", "") for result in finals(updates)]
+    assert texts == {0.5: ["abc", "def", "gh"], 1.5: ["abcdef", "gh"], 5.0: ["abcdefgh"]}
+
+
+def test_a_shorter_pause_makes_all_stable_and_leaves_the_segment_open(hearing, speak):
+    text = "abc________def"
+    told = {}
+    for eou_s in (None, 0.3):
+        endpoints = Endpoints(stop_history_s=5.0, stop_history_eou_s=eou_s)
+        updates = updates_of(hearing(ctc=False), [speak(text)], policy="wait", endpoints=endpoints)
+        told[eou_s] = [result.text for update in updates for result in update.results if result.stability == 1.0]
+        assert [result.text for result in finals(updates)] == [" a b c d e f"]
+    assert told[None] == []
+    assert told[0.3][0] == " a b c"
+
+
+def test_a_click_begins_no_segment_where_more_is_asked_for(hearing, speak):
+    samples = speak("_" * 30)
+    samples[RATE : RATE + 800] = 0.4  # 50 ms
+    for history_s, encoded in ((0.01, True), (0.2, False)):
+        recognizer = hearing()
+        updates_of(recognizer, [samples], endpoints=Endpoints(start_history_s=history_s), latency_mode="320ms")
+        assert bool(recognizer.encoder.session.calls) == encoded
+
+
+@pytest.mark.parametrize("history_s", [0.1, 0.9])
+def test_a_late_beginning_loses_no_word(hearing, speak, history_s):
+    endpoints = Endpoints(start_history_s=history_s, start_threshold=0.5)
+    samples = speak("_" * 20 + "abcdef")
+    assert written(updates_of(hearing(), [samples], endpoints=endpoints, latency_mode="320ms")) == "abcdef"
+
+
 def test_silence_is_neither_encoded_nor_decoded(hearing, speak):
     recognizer = hearing()
     assert updates_of(recognizer, [np.zeros(RATE * 60, np.float32)]) == []
@@ -261,7 +364,7 @@ def test_a_pause_that_is_not_quiet_ends_a_segment_where_letters_are_counted(hear
 def test_a_flush_settles_what_was_said_and_the_stream_goes_on(hearing, speak):
     stream, updates = stream_of(hearing(), [speak("abcdef")])
     updates += stream.flush()
-    assert updates[-1].flushed
+    assert updates[-1].event.kind == Kind.FLUSHED
     assert updates[-1].cursors.finalised_s == updates[-1].cursors.received_s
     assert written(updates) == "abcdef"
     updates += [*stream.accept(speak("ghi")), *stream.finish()]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from asr.errors import FormatError, InputError, NotFoundError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.result import Event, Kind
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
 SPOKEN = {
@@ -46,7 +47,7 @@ def essence(updates):
             ],
             update.cursors.processed_s,
             update.cursors.finalised_s,
-            update.flushed,
+            update.event,
         )
         for update in updates
     ]
@@ -143,8 +144,8 @@ def test_interims_are_at_most_two_and_stable_comes_first(recognizer, clip):
 def test_a_flush_settles_what_was_said_and_the_stream_goes_on(recognizer, clip):
     stream = recognizer.stream(LIVE)
     first = [*stream.accept(clip("goforward")), *stream.flush()]
-    assert [update.flushed for update in first].count(True) == 1
-    assert first[-1].flushed
+    assert [update.event.kind for update in first if update.event] == [Kind.FLUSHED]
+    assert first[-1].event == Event(Kind.FLUSHED, first[-1].cursors.received_s)
     assert first[-1].cursors.finalised_s == first[-1].cursors.received_s
     second = [*stream.accept(clip("librivox-0880")), *stream.finish()]
     assert "".join(result.text for result in finals(first)).strip() == SPOKEN["goforward"]

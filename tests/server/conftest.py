@@ -12,7 +12,7 @@ import soundfile
 
 from asr.errors import NotFoundError, OptionError
 from asr.runtime.recognizer import Options
-from asr.runtime.result import Alignment, Cursors, Result, Row, Update, Word
+from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import main
 from server.calls import Calls
@@ -66,12 +66,18 @@ class FakeStream:
         self.received = 0
         self.interims = 0
         self.finals = 0  # samples that finals have spoken of
+        self.finished = False
 
     def accept(self, samples):
+        assert not self.finished
         assert samples.dtype == np.float32
         assert samples.ndim == 1
         self.recognizer.beside()
         self.received += samples.size
+        timeout_s = self.options.start_timeout_s
+        if timeout_s is not None and self.received / RATE >= timeout_s:
+            self.finished = True
+            return [Update((), self._cursors(), Event(Kind.TIMEOUT, timeout_s))]
         seconds = self.received // RATE
         if not self.options.interim or seconds <= self.interims:
             return []
@@ -79,7 +85,7 @@ class FakeStream:
         return [Update((self._result(False),), self._cursors())]
 
     def flush(self):
-        return [*self._final(), Update((), self._cursors(), flushed=True)]
+        return [*self._final(), Update((), self._cursors(), Event(Kind.FLUSHED, self.received / RATE))]
 
     def finish(self):
         self.recognizer.beside()

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from asr.errors import NotSupportedError, OptionError
-from asr.runtime.result import Alignment, Cursors, Result, Row, Update, Word
+from asr.runtime.endpoints import Endpoints
+from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
 from server import messages
 from server.audio import Declared
@@ -190,8 +191,45 @@ def test_an_update_becomes_results_with_cursors():
     assert [seconds(time) for time in (cursors.received, cursors.processed, cursors.finalised)] == [3.0, 2.56, 1.28]
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_every_event_has_its_name_on_the_wire(kind):
+    message = messages.response(Update((), Cursors(3.0, 3.0, 2.0), Event(kind, 1.5)), wanted())
+    assert speech_pb2.SpeechEventType.Name(message.event.type).removeprefix("SPEECH_ACTIVITY_") in (
+        kind.name,
+        kind.name.removeprefix("SPEECH_"),
+    )
+    assert seconds(message.event.time) == 1.5
+
+
+def test_endpoints_left_out_are_the_servers_choice():
+    assert wanted().options.endpoints == Endpoints()
+    some = wanted(endpointing_config={"stop_history": 400, "start_threshold": 0.5})
+    assert some.options.endpoints == Endpoints(stop_history_s=0.4, start_threshold=0.5)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"stop_history": 0}, "stop_history is 0.01 to 10 s, but this is 0 s"),
+        ({"start_history": 20_000}, "start_history is 0.01 to 10 s, but this is 20 s"),
+        ({"stop_threshold": 1.5}, "stop_threshold is a share above 0, at most 1, but this is 1.5"),
+        ({"stop_history_eou": 900}, "shorter than stop_history"),
+    ],
+)
+def test_endpoints_beyond_reason_are_refused(config, said):
+    with pytest.raises(OptionError, match=said):
+        wanted(endpointing_config=config)
+
+
+def test_a_stream_says_what_activity_it_wants():
+    config = {"enable_voice_activity_events": True, "config": {}}
+    config["voice_activity_timeout"] = {"speech_end_timeout": {"seconds": 1, "nanos": 500_000_000}}
+    asked = messages.asked_of_stream(speech_pb2.StreamingRecognizeRequest(streaming_config=config))
+    assert (asked.options.activity, asked.options.start_timeout_s, asked.options.end_timeout_s) == (True, None, 1.5)
+
+
 def test_the_end_of_a_flush_becomes_an_event_with_cursors_and_no_results():
-    message = messages.response(Update((), Cursors(3.0, 3.0, 3.0), flushed=True), wanted())
+    message = messages.response(Update((), Cursors(3.0, 3.0, 3.0), Event(Kind.FLUSHED, 3.0)), wanted())
     assert message.event.type == speech_pb2.FLUSHED
     assert seconds(message.event.time) == seconds(message.cursors.finalised) == 3.0
     assert not message.results

@@ -6,6 +6,7 @@ import pytest
 from asr.runtime.recognizer import Options
 from asr.v1 import speech_pb2
 
+RATE = 16_000
 WAIT_S = 20
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -127,6 +128,24 @@ def test_a_config_that_cannot_be_served_has_its_status_and_reason(serve, live, c
     _, code, details = refused(serve().stub.StreamingRecognize(live(**config)))
     assert code == status
     assert said in details
+
+
+@pytest.mark.parametrize("packet_s", [0.5, 30])
+def test_a_call_in_which_nobody_speaks_ends_well_however_much_is_still_sent(serve, fake, packet_s):
+    recognizer = fake()
+    running = serve(recognizer)
+
+    def requests():
+        config = {"config": {"encoding": "LINEAR16", "sample_rate_hertz": RATE}, "enable_voice_activity_events": True}
+        config["voice_activity_timeout"] = {"speech_start_timeout": {"seconds": 2}}
+        yield speech_pb2.StreamingRecognizeRequest(streaming_config=config)
+        while True:
+            yield speech_pb2.StreamingRecognizeRequest(audio_content=bytes(int(packet_s * RATE) * 2))
+
+    responses = list(running.stub.StreamingRecognize(requests()))
+    assert [response.event.type for response in responses] == [speech_pb2.SPEECH_ACTIVITY_TIMEOUT]
+    assert recognizer.streams[0].finished
+    ended(running)
 
 
 def test_the_config_comes_first(serve):
