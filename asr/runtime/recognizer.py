@@ -34,9 +34,7 @@ class Options:
     rescore: bool = False  # read each finished segment once more at full context, for its final
     endpoints: Endpoints = USUAL  # when a segment begins and ends
     activity: bool = False  # streams: say when speech begins and ends
-    start_timeout_s: float | None = (
-        None  # with activity: it ends where nobody has begun to speak for so long...
-    )
+    start_timeout_s: float | None = None  # with activity: it ends where nobody has begun to speak for so long...
     end_timeout_s: float | None = None  # ...or nobody has spoken again
     policy: str = ""  # when text is called stable (policy.py); "": what suits the model
 

@@ -76,9 +76,9 @@ class Bench:
     options: argparse.Namespace
     note: Note
 
-    def ask(self, mode: str = LIVE, policy: str = "") -> Options:
+    def ask(self, mode: str = LIVE, policy: str = "", rescored: bool = False) -> Options:
         language = LANGUAGE if LANGUAGE in self.recognizer.bundle.languages else ""
-        return Options(latency_mode=mode, policy=policy, language=language)
+        return Options(latency_mode=mode, policy=policy, language=language, rescore=rescored)
 
     def feed(self, mode: str = LIVE) -> Feed:
         return Feed(self.recognizer.stream(self.ask(mode)))
@@ -250,14 +250,19 @@ def latency(bench: Bench) -> Table:
 
 
 def settings_of(bundle: Bundle, modes: Sequence[str] | None) -> list[Setting]:
-    """The wanted modes, or all, each with the policies that the model supports: AlignAtt needs a growing encoding."""
+    """The wanted modes, or all, each with the policies that the model supports: AlignAtt needs a growing encoding, and
+    without one full context is what every reading has."""
     policies = [name for name in POLICIES if name != ALIGN_ATT or bundle.grows]
     chunks = {mode: chunk for mode, chunk in bundle.latency_modes.items() if not modes or mode in modes}
-    return [Setting(mode, policy) for mode, chunk in chunks.items() for policy in (policies if chunk else [""])]
+    settings = []
+    for mode, chunk in chunks.items():
+        settings += [Setting(mode, policy) for policy in (policies if chunk else [""])]
+        settings += [Setting(mode, ALIGN_ATT, rescored=True)] if chunk and bundle.grows else []
+    return settings
 
 
 def _listen(bench: Bench, samples: Samples, setting: Setting) -> Heard:
-    return hear(bench.recognizer, samples, bench.ask(setting.mode, setting.policy))
+    return hear(bench.recognizer, samples, bench.ask(setting.mode, setting.policy, setting.rescored))
 
 
 def _trial(name: str, utterance: Utterance, setting: Setting, heard: Heard) -> Trial:

@@ -17,6 +17,7 @@ LEAST_SLOPE_MIN = 20.0  # over less than this, a slope per hour is noise
 class Setting:
     mode: str
     policy: str  # "": the mode reads whole segments, so that there is nothing to decide
+    rescored: bool = False  # finals come of a second reading at full context
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,7 @@ class Latency:
 
     mode: str
     policy: str
+    rescored: bool
     utterances: int
     minutes: float
     wer: float | None
@@ -122,6 +124,7 @@ def summed(setting: Setting, trials: Sequence[Trial]) -> Latency:
     return Latency(
         mode=setting.mode,
         policy=setting.policy,
+        rescored=setting.rescored,
         utterances=len(trials),
         minutes=audio_s / 60,
         wer=pool(trial.counts for trial in trials).wer,
@@ -162,6 +165,7 @@ def latency_text(rows: Sequence[Latency], sets: Sequence[str]) -> str:
         f"{rows[0].utterances} utterances, {rows[0].minutes:.1f} minutes, pooled: {', '.join(sets)}. Median / p90.",
         "Lag: in audio time, from a word's end to when it was stable, of words that came before half-close; and of "
         "all, though the end of a recording brings its last words early. A word's end is the recogniser's own.",
+        "Rescored: each segment is read again at full context for its final; its words count as known with it.",
         "Final: wall time from half-close to the last final. Grid point: wall time of a packet that brought one.",
         "RTF and CPU: wall and process time over the length of the audio. Taken back: stable text that did not stay.",
     ]
@@ -172,7 +176,8 @@ def latency_text(rows: Sequence[Latency], sets: Sequence[str]) -> str:
 def _latency_cells(row: Latency, timed: bool) -> list[str]:
     words = row.lag_of_all.number
     late = f"{100 * (words - row.lag.number) / words:.0f} %" if words else "-"
-    cells = [row.mode, row.policy or "-", "-" if row.wer is None else f"{row.wer:.1f}", _delay(row.lag), late]
+    policy = f"{row.policy}, rescored" if row.rescored else row.policy or "-"
+    cells = [row.mode, policy, "-" if row.wer is None else f"{row.wer:.1f}", _delay(row.lag), late]
     cells += [_delay(row.lag_of_all), *([_delay(row.true_lag)] * timed), _delay(row.final), _delay(row.point)]
     return [*cells, f"{row.real_time_factor:.3f}", f"{row.cpu_factor:.3f}", str(row.broken), str(row.interims)]
 
