@@ -59,13 +59,20 @@ def cut_sets(sources: Sequence[Path], wanted: set[str], target: Path) -> Counter
                     continue
                 audio = f"audio/{utterance.id}-{place}-{word}.flac"
                 soundfile.write(target / audio, samples, SAMPLE_RATE)
-                line = {"audio": audio, "text": word, "speaker": utterance.speaker, "source": utterance.source}
-                line |= {"duration": samples.size / SAMPLE_RATE, "licence": utterance.licence}
+                line = {
+                    "audio": audio,
+                    "text": word,
+                    "speaker": utterance.speaker,
+                    "duration": samples.size / SAMPLE_RATE,
+                    "source": utterance.source,
+                    "licence": utterance.licence,
+                }
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 found[word] += 1
     if not found:
         part.unlink()
-        raise InputError(f"none of {', '.join(sorted(wanted))} has a time in these manifests: asr-label gives them some")
+        names = ", ".join(sorted(wanted))
+        raise InputError(f"none of {names} has a time in these manifests: asr-label gives them some")
     part.rename(target / MANIFEST)
     return found
 
