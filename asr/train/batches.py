@@ -7,6 +7,7 @@ that example's own seed.
 """
 
 import signal
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -249,16 +250,18 @@ def _one_thread() -> Iterator[None]:
 
 def loader(corpus: Corpus, batches: Sequence[tuple[Example, ...]], workers: int) -> Iterator[Batch]:
     """The batches of a plan, in its order, made ahead by so many processes; 0: by this one, when each is asked for."""
-    return iter(
-        DataLoader(
-            Batches(corpus, batches),
-            batch_size=None,
-            num_workers=workers,
-            prefetch_factor=PREFETCH if workers else None,
-            worker_init_fn=_leave_signals,
-            generator=torch.Generator(),  # torch's own draws a seed from the global state, which is the loop's
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more than cores: as was asked
+        return iter(
+            DataLoader(
+                Batches(corpus, batches),
+                batch_size=None,
+                num_workers=workers,
+                prefetch_factor=PREFETCH if workers else None,
+                worker_init_fn=_leave_signals,
+                generator=torch.Generator(),  # torch's own draws a seed from the global state, which is the loop's
+            )
         )
-    )
 
 
 def _leave_signals(worker: int) -> None:
