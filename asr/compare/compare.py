@@ -25,7 +25,7 @@ import torch
 from asr.audio.resample import SAMPLE_RATE
 from asr.compare import figures, made
 from asr.compare.cost import LENGTHS_S, Cost, costs
-from asr.compare.lessons import Class, map_of, teach
+from asr.compare.lessons import LIMIT, Class, map_of, teach
 from asr.compare.measure import HOP_S, Clip, Measured, clips_of, hear, measure
 from asr.compare.report import Found, Served, as_json, as_markdown
 from asr.compare.runs import QUICK, QUICK_SETTINGS, RUNS, Curve, Plan, read_curve, train_all, wanted
@@ -101,7 +101,11 @@ def find(
         raise OptionError(f"nothing was trained: {'; '.join(failed.values())}")
     recipe = read_recipe(find_recipe(plan.recipe), plan.told(done[0], 0))
     clips = clips_of(read_dev_sets(recipe)[0].values())
-    train_clips = clips_of([utterances[:40] for utterances in read_sets(recipe).values()])
+    if not clips:
+        raise OptionError(
+            f"the dev sets {', '.join(recipe.data.dev_sets)} have no utterance with a text to measure with"
+        )
+    train_clips = clips_of([utterances[:LIMIT] for utterances in read_sets(recipe).values()])
     pairs = wanted(done, options.quick)
     curves = {name: [read_curve(plan.run(name, seed)) for one, seed in pairs if one == name] for name in done}
     measured = {}

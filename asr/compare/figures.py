@@ -100,16 +100,3 @@ def arrows(weights: Weights, pieces: Sequence[str], samples: Weights, rate: int,
     axes.set_yticks([])
     axes.set_xlabel("seconds")
     return figure
-
-
-def matrix(values: NDArray[np.floating], across: str, down: str, title: str, labels: Sequence[str] = ()) -> Figure:
-    figure, (axes,) = grid(1, 1, 5, 4)
-    shown = axes.imshow(values, cmap=COLORS, interpolation="nearest", aspect="auto")
-    figure.colorbar(shown, ax=axes)
-    axes.set_xlabel(across)
-    axes.set_ylabel(down)
-    axes.set_title(title, fontsize=9)
-    if labels:
-        axes.set_xticks(range(len(labels)), labels, fontsize=7)
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
-    return figure

@@ -48,8 +48,7 @@ class Class:
     measured: Mapping[str, Measured]  # by run
 
     def wer(self, name: str) -> float:
-        counts = self.measured[name].lengths[0].counts
-        return 100 * counts.errors / max(counts.words, 1)
+        return self.measured[name].lengths[0].counts.wer or 0.0
 
     def recognizer(self, name: str) -> Recognizer:
         return Recognizer.load(self.plan.model(name))
@@ -275,10 +274,10 @@ def by_heart(room: Class) -> Taught | None:
 def two_speakers(room: Class) -> Taught | None:
     """The party: a second speaker, as loud as the first."""
     name = room.first("multihead", "additive")
-    if name is None:
+    if name is None or len(room.clips) < 2:
         return None
     recognizer, clips = room.recognizer(name), room.clips
-    clean, other = clips[0], clips[1]
+    clean, other = clips[:2]
     mixed = party(clean, other)
     heard = {"alone": hear(recognizer, clean), "with a second speaker": hear(recognizer, mixed)}
     pairs = pairwise(clips[: LIMIT + 1])
@@ -364,9 +363,10 @@ def arrows(room: Class) -> Taught | None:
 def reach(room: Class) -> Taught | None:
     """A tenth of a second is replaced by noise so far before the end: how much does the last frame change?"""
     there = [name for name in ("bottleneck_lstm", "multihead", "self_local") if name in room.measured]
-    if len(there) < 2:
+    clips = joined(room.clips, 4)
+    if len(there) < 2 or not clips:
         return None
-    clip = max(joined(room.clips, 4), key=lambda one: one.samples.size)
+    clip = max(clips, key=lambda one: one.samples.size)
     curves = {name: (FAR_S, changes(room.model(name), clip)) for name in there}
     told = ", ".join(f"{name} {ys[-1] / max(ys[0], 1e-9):.3f}" for name, (_, ys) in curves.items())
     figure = figures.lines(curves, "seconds before the end", "change of the last frame, relative", logarithmic=True)

@@ -70,6 +70,7 @@ class Measured:
 
 
 def clips_of(sets: Iterable[Sequence[Utterance]]) -> list[Clip]:
+    """Every utterance in which something is said."""
     return [Clip(load(one), one.text, one.words) for utterances in sets for one in utterances if one.text]
 
 
@@ -88,6 +89,7 @@ def joined(clips: Sequence[Clip], times: int) -> list[Clip]:
 
 
 def measure(folder: Path, clips: Sequence[Clip]) -> Measured:
+    """What the exported model of a folder makes of the clips, alone and joined; one clip at least."""
     recognizer = Recognizer.load(folder)
     hear(recognizer, clips[0])  # the first one warms up
     lengths, alone = [], []
@@ -114,6 +116,7 @@ def measure(folder: Path, clips: Sequence[Clip]) -> Measured:
 
 
 def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+    """One clip through the runtime, with its alignment."""
     begin = time.perf_counter()
     said = recognizer.transcribe(clip.samples, Options(alignment=True))
     wall_s = time.perf_counter() - begin
@@ -122,6 +125,7 @@ def hear(recognizer: Recognizer, clip: Clip) -> Heard:
 
 
 def length(times: int, clips: Sequence[Clip], heard: Sequence[Heard]) -> Length:
+    """The score of clips that are so many times as long as the first ones."""
     texts = [
         (normalise(clip.text).split(), normalise(one.text).split()) for clip, one in zip(clips, heard, strict=True)
     ]

@@ -8,6 +8,7 @@ from asr.compare.cost import Cost, crossover_s
 from asr.compare.lessons import Lesson
 from asr.compare.measure import TIMES, Length, Measured
 from asr.compare.runs import Curve
+from asr.train.markdown import number, table
 
 BOTTLENECK, RECURRENT, ATTENTIVE = "bottleneck_lstm", "lstm_attends", "multihead"
 
@@ -162,15 +163,4 @@ def served_table(found: Found) -> str:
 
 
 def wer(one: Length | None) -> str:
-    if one is None or one.counts.wer is None:
-        return "-"
-    return f"{one.counts.wer:.1f}"
-
-
-def number(value: float | None, digits: int, unit: float = 1.0) -> str:
-    return "-" if value is None else f"{value * unit:.{digits}f}"
-
-
-def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return number(None if one is None else one.counts.wer, 1)

@@ -18,13 +18,13 @@ from typing import Any
 import torch
 
 from asr.attention import MECHANISMS
-from asr.errors import HeedError
+from asr.errors import HeedError, OptionError
 from asr.export.export import write_graphs
 from asr.model.checkpoint import TOKENIZER, load_checkpoint
 from asr.train import journal, state
 from asr.train import train as training
 from asr.train.description import describe
-from asr.train.recipe import find_recipe, read_recipe
+from asr.train.recipe import as_values, differences, find_recipe, read_recipe
 
 MAIN = ("none", "additive", "location_aware", "monotonic", "multihead")  # with SEEDS each, the others with one
 SEEDS = 3
@@ -113,10 +113,21 @@ def train_one(plan: Plan, name: str, seed: int) -> None:
     folder = plan.run(name, seed)
     recipe = read_recipe(find_recipe(plan.recipe), plan.told(name, seed))
     begun = bool(state.checkpoints(folder))
-    if not begun or state.load(folder)[2].step < recipe.loop.steps:
+    progress = state.load(folder)[2] if begun else None
+    if progress is not None:
+        refuse_changes(folder, differences(progress.recipe, as_values(recipe)))
+    if progress is None or progress.step < recipe.loop.steps:
         training.run(recipe, resume=begun)
     if seed == 0 and not (plan.model(name) / "model.json").exists():
         export(folder, plan.model(name))
+
+
+def refuse_changes(run: Path, changes: Sequence[str]) -> None:
+    """A run goes on, or counts as done, only as what it was begun as; more steps are no other run."""
+    if told := [change for change in changes if not change.startswith("loop.steps:")]:
+        raise OptionError(
+            f"{run} was begun with other settings ({'; '.join(told)}): remove it, or compare into another folder"
+        )
 
 
 def export(run: Path, to: Path) -> None:

@@ -141,6 +141,7 @@ class Recognizer:
 
 
 def check_activity(options: Options, by_chunk: bool) -> None:
+    """OptionError where timeouts are asked for that could never be told of."""
     timeouts = {"speech_start_timeout": options.start_timeout_s, "speech_end_timeout": options.end_timeout_s}
     for name, timeout_s in timeouts.items():
         if timeout_s is not None and not options.activity:

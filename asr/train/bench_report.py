@@ -8,6 +8,7 @@ import numpy as np
 
 from asr.train.crowd import LIMIT_S, Crowd
 from asr.train.feed import Heard
+from asr.train.markdown import number, shown, table
 from asr.train.score import Counts, pool
 
 LEAST_SLOPE_MIN = 20.0  # over less than this, a slope per hour is noise
@@ -177,7 +178,7 @@ def _latency_cells(row: Latency, timed: bool) -> list[str]:
     words = row.lag_of_all.number
     late = f"{100 * (words - row.lag.number) / words:.0f} %" if words else "-"
     policy = f"{row.policy}, rescored" if row.rescored else row.policy or "-"
-    cells = [row.mode, policy, "-" if row.wer is None else f"{row.wer:.1f}", _delay(row.lag), late]
+    cells = [row.mode, policy, number(row.wer, 1), _delay(row.lag), late]
     cells += [_delay(row.lag_of_all), *([_delay(row.true_lag)] * timed), _delay(row.final), _delay(row.point)]
     return [*cells, f"{row.real_time_factor:.3f}", f"{row.cpu_factor:.3f}", str(row.broken), str(row.interims)]
 
@@ -204,7 +205,7 @@ def unbroken_text(row: Unbroken) -> str:
     body = []
     for name, counts in (("in one stream", row.joined), ("each clip alone", row.alone)):
         edits = [str(edits) for edits in (counts.substitutions, counts.deletions, counts.insertions)]
-        body.append([name, str(counts.words), "-" if counts.wer is None else f"{counts.wer:.1f}", *edits])
+        body.append([name, str(counts.words), number(counts.wer, 1), *edits])
     told = f"{row.clips} clips, {row.minutes:.1f} minutes, {row.segments} segments."
     return table(head, body) + f"\n\n{told} Words lost by running on: {row.words_lost}. Taken back: {row.broken}."
 
@@ -223,7 +224,7 @@ def streams_text(rows: Sequence[Crowd], workers: int) -> str:
 
 
 def _milliseconds(time_s: float | None) -> str:
-    return "-" if time_s is None else f"{1000 * time_s:.0f}"
+    return number(time_s, 0, unit=1000)
 
 
 def silence_text(rows: Sequence[Silence]) -> str:
@@ -231,14 +232,5 @@ def silence_text(rows: Sequence[Silence]) -> str:
     body = []
     for row in rows:
         cells = [row.set, row.mode, f"{row.minutes:.1f}", str(row.words), str(row.interims), f"{row.cpu_factor:.4f}"]
-        body.append([*cells, _shown(row.text)])
+        body.append([*cells, shown(row.text, most=100)])
     return table(head, body)
-
-
-def _shown(text: str, most: int = 100) -> str:
-    text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= most else text[:most] + " …"
-
-
-def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *body])

@@ -284,15 +284,16 @@ def _check_ranges(section: Any) -> None:
 
 def check_model(recipe: Recipe, config: ModelConfig) -> None:
     """OptionError where a model of this config cannot be trained as the recipe says."""
+    model = outline(config)
     for chunk in {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL}:
         if chunk < 0 or config.left_context % chunk:
             raise OptionError(f"chunks divide model.left_context ({config.left_context} frames); {chunk} does not")
-    if {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL} and not outline(config).chunks:
+    if {*recipe.objective.chunks, *recipe.loop.validate_chunks} - {FULL} and not model.chunks:
         raise OptionError(
             f"an encoder with {config.encoder_attention} attention reads whole segments: "
             "objective.chunks and loop.validate_chunks can only be [0]"
         )
-    if recipe.objective.alignment and not outline(config).decoder.has_weights:
+    if recipe.objective.alignment and not model.decoder.has_weights:
         raise OptionError(f"objective.alignment wants weights, which {config.cross_attention} attention has none of")
     if recipe.objective.ctc and config.ctc_alphabet is None:
         raise OptionError("objective.ctc wants model.ctc_alphabet, the letters that the CTC head writes")

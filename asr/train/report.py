@@ -6,6 +6,7 @@ from typing import Any
 
 from asr.train import score
 from asr.train.manifest import Utterance
+from asr.train.markdown import number, shown, table
 from asr.train.score import Counts
 
 # The sets whose utterances are pooled into one figure; a folder with none of them has all its speech pooled.
@@ -207,14 +208,14 @@ def _speech_table(report: Report) -> str:
         notes.append(f"Pooled: {', '.join(report.pooled)}.")
     if known := [told for name, told in HEARD_IN_TRAINING.items() if any(row.set == name for row in report.rows)]:
         notes.append(f"Speakers of {', '.join(known)} are in the training sets too, with other recordings.")
-    return _table(head, body) + "\n\n" + "\n".join(notes)
+    return table(head, body) + "\n\n" + "\n".join(notes)
 
 
 def _speech_cells(row: Row) -> list[str]:
     counts = row.counts
-    cells = [row.set, row.system, str(row.utterances), f"{row.minutes:.1f}", _number(row.wer, 1)]
+    cells = [row.set, row.system, str(row.utterances), f"{row.minutes:.1f}", number(row.wer, 1)]
     cells += [_range(row.wer_interval, 1), str(counts.substitutions), str(counts.deletions), str(counts.insertions)]
-    cells += [_number(row.cer, 1), _number(row.real_time_factor, 3)]
+    cells += [number(row.cer, 1), number(row.real_time_factor, 3)]
     return [f"**{cell}**" for cell in cells] if row.set == "pooled" else cells
 
 
@@ -222,20 +223,20 @@ def _silence_table(report: Report) -> str:
     if not report.silences:
         return ""
     head = ["nothing is said", "system", "recordings", "minutes", "words written", "recordings with words", "RTF"]
-    return _table(head, [_silence_cells(silence) for silence in report.silences])
+    return table(head, [_silence_cells(silence) for silence in report.silences])
 
 
 def _silence_cells(silence: Silence) -> list[str]:
     counts = [str(silence.words), str(silence.recordings_with_words)]
     cells = [silence.set, silence.system, str(silence.recordings), f"{silence.minutes:.1f}"]
-    return [*cells, *counts, _number(silence.real_time_factor, 3)]
+    return [*cells, *counts, number(silence.real_time_factor, 3)]
 
 
 def _ratio_table(report: Report) -> str:
     if not report.ratios:
         return ""
-    body = [[r.ours, r.peer, _number(r.ratio, 3), _range(r.interval, 3)] for r in report.ratios]
-    return _table(["WER of", "over that of", "ratio", "95 %"], body)
+    body = [[r.ours, r.peer, number(r.ratio, 3), _range(r.interval, 3)] for r in report.ratios]
+    return table(["WER of", "over that of", "ratio", "95 %"], body)
 
 
 def _worst_table(report: Report) -> str:
@@ -246,24 +247,9 @@ def _worst_table(report: Report) -> str:
     for trial in report.worst:
         heard = trial.heard[system]
         errors = f"{heard.counts.errors} / {heard.counts.words}"
-        body.append([errors, trial.set, trial.utterance.id, _shown(trial.utterance.text), _shown(heard.text)])
-    return _table([f"errors of {system}", "set", "id", "said", "written"], body)
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+        body.append([errors, trial.set, trial.utterance.id, shown(trial.utterance.text), shown(heard.text)])
+    return table([f"errors of {system}", "set", "id", "said", "written"], body)
 
 
 def _range(interval: tuple[float, float] | None, digits: int) -> str:
     return "-" if interval is None else f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
-
-
-def _shown(text: str, most: int = 200) -> str:
-    """A text that fits a cell."""
-    text = " ".join(text.split()).replace("|", "\\|")
-    return text if len(text) <= most else text[:most] + " …"

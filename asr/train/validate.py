@@ -12,6 +12,7 @@ from asr.model.model import SpeechModel
 from asr.runtime.recognizer import Options
 from asr.train.live import live_recognizer
 from asr.train.manifest import Utterance, load
+from asr.train.markdown import table
 from asr.train.recipe import FULL
 from asr.train.score import Counts, count, pool
 
@@ -60,17 +61,16 @@ def mode(chunk: int) -> str:
 
 def before_and_after(before: Mapping[str, Counts], after: Mapping[str, Counts]) -> str:
     """What training gained and what it forgot, as a Markdown table: a line for each set, and one for all."""
-    lines = ["| set | words | WER before | WER after | change |", "|---|---|---|---|---|"]
-    lines += [line(name, before[name], after[name]) for name in after if name in before]
-    if len(lines) > 3:
-        both = [name for name in after if name in before]
+    both = [name for name in after if name in before]
+    lines = [line(name, before[name], after[name]) for name in both]
+    if len(both) > 1:
         lines.append(line("**all**", *(pool(counts[name] for name in both) for counts in (before, after))))
-    return "\n".join(lines)
+    return table(["set", "words", "WER before", "WER after", "change"], lines)
 
 
-def line(name: str, before: Counts, after: Counts) -> str:
+def line(name: str, before: Counts, after: Counts) -> list[str]:
     """Of a set in which nothing is said, the words that were written stand in the rates' place."""
     if before.wer is None or after.wer is None:
         change = after.insertions - before.insertions
-        return f"| {name} | 0 | {before.insertions} words | {after.insertions} words | {change:+d} words |"
-    return f"| {name} | {after.words} | {before.wer:.1f} % | {after.wer:.1f} % | {after.wer - before.wer:+.1f} |"
+        return [name, "0", f"{before.insertions} words", f"{after.insertions} words", f"{change:+d} words"]
+    return [name, str(after.words), f"{before.wer:.1f} %", f"{after.wer:.1f} %", f"{after.wer - before.wer:+.1f}"]
