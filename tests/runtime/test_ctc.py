@@ -1,9 +1,11 @@
+from itertools import product
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.runtime.ctc import letters, spelled
+from asr.runtime.ctc import LOOSE, STAR, forced, labels_of, letters, spelled
 
 ALPHABET = " 'ab"  # 1 to 4, after blank
 
@@ -39,3 +41,90 @@ def test_the_count_never_falls(best):
 def test_a_letter_is_spelled_where_it_begins():
     assert spelled(letters(path(0, 3, 3, 0, 1, 4), ALPHABET)).tolist() == [False, True, False, False, False, True]
     assert spelled(np.zeros(0, np.intp)).tolist() == []
+
+
+def spoken(*frames):
+    """(frames, 5) log-probabilities: each frame says its label with nine tenths."""
+    log_probs = np.full((len(frames), 1 + len(ALPHABET)), np.log(0.1 / 4), np.float32)
+    log_probs[np.arange(len(frames)), frames] = np.log(0.9)
+    return log_probs
+
+
+def best_by_trying(log_probs, labels):
+    """The same by counting all paths, for texts without STAR: its score."""
+    best = -np.inf
+    for path in product(range(log_probs.shape[1]), repeat=len(log_probs)):
+        said = [label for index, label in enumerate(path) if label and (index == 0 or path[index - 1] != label)]
+        if said == list(labels):
+            best = max(best, sum(log_probs[frame, label] for frame, label in enumerate(path)))
+    return best
+
+
+def test_a_known_text_is_found_where_it_was_said():
+    found = forced(spoken(0, 0, 3, 3, 0, 4, 0, 1, 3, 0), [3, 4, 1, 3])
+    assert found.first.tolist() == [2, 5, 7, 8]
+    assert found.last.tolist() == [3, 5, 7, 8]
+    np.testing.assert_allclose(found.fit, 0, atol=1e-6)
+
+
+def test_a_letter_said_twice_wants_a_blank_between():
+    assert forced(spoken(3, 3, 3), [3, 3]).first.tolist() == [0, 2]
+    assert forced(spoken(3, 3), [3, 3]) is None
+    assert forced(spoken(3), []) is None
+
+
+def test_a_text_that_was_not_said_fits_worse():
+    log_probs = spoken(0, 3, 0, 4, 0)
+    assert forced(log_probs, [3, 4]).fit.mean() > forced(log_probs, [4, 3]).fit.mean() + 1
+
+
+def test_a_star_takes_what_nobody_can_spell():
+    found = forced(spoken(0, 3, 0, 0, 4, 2, 4, 0, 3, 0), [3, STAR, 3])
+    assert found.first.tolist()[0] == 1 and found.first.tolist()[2] == 8
+    assert 2 <= found.first[1] <= 4 and 6 <= found.last[1] <= 7
+
+
+def test_a_text_may_begin_and_end_amid_speech():
+    found = forced(spoken(4, 2, 0, 3, 3, 0, 2, 4), [3])
+    assert (found.first[0], found.last[0]) == (3, 4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**31), st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(3, 5))
+def test_the_path_is_the_best_of_all(seed, labels, frames):
+    values = np.random.default_rng(seed).normal(size=(frames, 5)).astype(np.float32)
+    values[:, 0] += 2
+    log_probs = values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+    found = forced(log_probs, labels)
+    best = best_by_trying(log_probs, labels)
+    assert (found is None) == (best == -np.inf)
+    if found is not None:
+        assert (np.diff(found.first) > 0).all() and (found.last >= found.first).all()
+        inner = sum(
+            log_probs[first : last + 1, label].sum()
+            for first, last, label in zip(found.first, found.last, labels, strict=True)
+        )
+        covered = np.zeros(frames, bool)
+        for first, last in zip(found.first, found.last, strict=True):
+            covered[first : last + 1] = True
+        frame = np.arange(frames)
+        loose = (frame < found.first[0]) | (frame > found.last[-1])
+        score = inner + log_probs[~covered & ~loose, 0].sum()
+        score += np.maximum(log_probs[loose, 0], log_probs[loose].max(axis=1) - LOOSE).sum()
+        assert score >= best - 1e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "alphabet", "labels"),
+    [
+        (" Ab,", " 'ab", [3, 4]),
+        (" a\u2019b", " 'ab", [3, 2, 4]),
+        (" \u00e1", " 'ab", [3]),
+        (" 5", " 'ab", [STAR]),
+        (" a5", " 'ab", [STAR]),
+        (" ...", " 'ab", []),
+        ("'", " 'ab", []),
+    ],
+)
+def test_a_word_is_spelled_as_the_head_spells(text, alphabet, labels):
+    assert labels_of(text, alphabet) == labels
