@@ -89,7 +89,8 @@ def build(
         maximum_concurrent_rpcs=settings.max_streams + ASIDE,
     )
     add_speech: Any = speech_pb2_grpc.add_SpeechRecognitionServicer_to_server
-    add_speech(SpeechService(models, workers, calls, settings.max_recording_s), server)
+    service = SpeechService(models, workers, calls, settings.max_recording_s, settings.max_message_bytes)
+    add_speech(service, server)
     service_health = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(service_health, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from asr.errors import NotSupportedError, OptionError
+from asr.errors import NotSupportedError, OptionError, TooLongError
 from asr.runtime.bundle import Bundle
 from asr.runtime.endpoints import Endpoints
+from asr.runtime.known import Known
 from asr.runtime.recognizer import Options
 from asr.runtime.result import Alignment, Cursors, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
@@ -51,6 +52,7 @@ def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool
             latency_mode=config.latency_mode or default_mode,
             language=config.language_code.lower(),
             alignment=config.alignment.level != speech_pb2.NONE,
+            heads=config.alignment.level == speech_pb2.FULL,
             interim=interim,
             rescore=config.rescore_finals,
             endpoints=endpoints(config.endpointing_config),
@@ -86,7 +88,6 @@ def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
     wanted = {
         "enable_separate_recognition_per_channel": config.enable_separate_recognition_per_channel,
         "speech_contexts": len(config.speech_contexts) > 0,
-        "alignment level FULL": config.alignment.level == speech_pb2.FULL,
     }
     if names := [name for name, is_wanted in wanted.items() if is_wanted]:
         raise NotSupportedError(f"this version does not support {', '.join(names)}: leave it out")
@@ -144,6 +145,7 @@ def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitio
         token_ids=result.tokens,
         avg_logprob=result.avg_logprob,
         no_speech_prob=result.no_speech_prob,
+        doubt=result.doubt,
     )
     return speech_pb2.SpeechRecognitionResult(
         alternatives=[alternative],
@@ -174,6 +176,8 @@ def alignment_message(alignment: Alignment, wanted: Asked) -> speech_pb2.Alignme
         frame_hop=duration(alignment.frame_hop_s),
         start_time=duration(alignment.start_s),
         rows=[row_message(row, wanted) for row in alignment.rows],
+        monotonicity=alignment.monotonicity,
+        coverage=alignment.coverage,
     )
 
 
@@ -184,24 +188,56 @@ def row_message(row: Row, wanted: Asked) -> speech_pb2.AlignmentRow:
         row_id=row.row_id,
         entropy=row.entropy,
         provisional=row.provisional,
+        silence=row.silence,
     )
     if not row.weights.size:
         return message
     if wanted.level == speech_pb2.PATH:
-        message.frame_offset = int(row.weights.argmax())
+        message.frame_offset = row.peak
+    elif wanted.level == speech_pb2.FULL and row.heads is not None:
+        message.frame_offset = row.offset
+        message.full.layers, message.full.heads, message.full.frames = row.heads.shape
+        message.full.values.extend(row.heads.ravel().tolist())
     elif wanted.level == speech_pb2.TOP_K:
         largest = np.argsort(-row.weights, kind="stable")[: wanted.top_k]
         frames = np.sort(largest)
-        message.frame_offset = int(frames[0])
-        message.top_k.frames.extend(frames.tolist())
+        message.frame_offset = row.offset + int(frames[0])
+        message.top_k.frames.extend((row.offset + frames).tolist())
         message.top_k.weights.extend(row.weights[frames].tolist())
     else:
         levels = np.rint(row.weights * U8_SCALE).clip(0, U8_SCALE).astype(np.uint8)
         heard = np.flatnonzero(levels)  # a row is zero nearly everywhere: neither end needs sending
         first, last = (int(heard[0]), int(heard[-1])) if heard.size else (0, 0)
-        message.frame_offset = first
+        message.frame_offset = row.offset + first
         message.mean_u8 = levels[first : last + 1].tobytes()
     return message
+
+
+def align_response(known: Known, wanted: Asked) -> speech_pb2.AlignResponse:
+    """Words come with their times and confidences, asked for or not: they are what the call is for."""
+    everything = replace(wanted, word_times=True, word_confidence=True)
+    return speech_pb2.AlignResponse(
+        alternative=speech_pb2.SpeechRecognitionAlternative(
+            transcript=known.text,
+            confidence=math.exp(min(0.0, known.avg_logprob)),
+            words=[word_message(word, everything) for word in known.words],
+            token_ids=known.tokens,
+            avg_logprob=known.avg_logprob,
+        ),
+        alignment=alignment_message(known.alignment, wanted),
+        score=known.score,
+        audio_duration=duration(known.duration_s),
+    )
+
+
+def check_size(alignments: Iterable[Alignment | None], most_bytes: int) -> None:
+    """TooLongError where every head's weights would not fit a message, before they are written."""
+    size = sum(row.heads.nbytes for one in alignments if one for row in one.rows if row.heads is not None)
+    if size > most_bytes:
+        raise TooLongError(
+            f"alignment level FULL takes {size / 2**20:.0f} MiB here, and a message holds {most_bytes / 2**20:.0f}: "
+            "ask for MEAN_U8, or send less audio at once"
+        )
 
 
 def cursors_message(cursors: Cursors) -> speech_pb2.Cursors:

@@ -7,12 +7,14 @@ written: a client that does not read is not read from either, and nothing piles 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+import numpy as np
+
 from asr.audio.resample import SAMPLE_RATE
-from asr.errors import NotFoundError, NotSupportedError, OptionError
+from asr.errors import NotFoundError, OptionError
 from asr.runtime.recognizer import Recognizer
 from asr.runtime.result import Result, Update
 from asr.runtime.stream import Stream
@@ -25,11 +27,19 @@ T = TypeVar("T")
 
 
 class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
-    def __init__(self, models: Mapping[str, Recognizer], workers: Executor, calls: Calls, max_recording_s: float):
+    def __init__(
+        self,
+        models: Mapping[str, Recognizer],
+        workers: Executor,
+        calls: Calls,
+        max_recording_s: float,
+        max_message_bytes: int,
+    ):
         self.models = models  # the default first
         self.workers = workers
         self.calls = calls
         self.max_recording_s = max_recording_s
+        self.max_message_bytes = max_message_bytes
 
     async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
         async with self.calls.answer("Recognize", context) as record:
@@ -42,10 +52,16 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
             await self._stream(requests, context, record)
 
     async def Align(self, request: speech_pb2.AlignRequest, context: Any) -> speech_pb2.AlignResponse:
-        async with self.calls.answer("Align", context, takes_slot=False):
-            raise NotSupportedError(
-                "this version does not align known texts; Recognize gives the times and alignments of what it hears"
-            )
+        async with self.calls.answer("Align", context) as record:
+            wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
+            model = self._model(wanted, record)
+            blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
+            samples = await self._work(whole, blocks)
+            record.audio_s = samples.size / SAMPLE_RATE
+            known = await self._work(model.align, samples, request.text, wanted.options)
+            record.results = 1
+            messages.check_size([known.alignment], self.max_message_bytes)
+            return await self._work(messages.align_response, known, wanted)
 
     async def ListModels(self, request: speech_pb2.ListModelsRequest, context: Any) -> speech_pb2.ListModelsResponse:
         async with self.calls.answer("ListModels", context, takes_slot=False):
@@ -62,7 +78,9 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
             samples, updates = step
             finals += finals_of(updates)
             record.audio_s += samples / SAMPLE_RATE
+            self._check_size(finals)
         finals += finals_of(await self._work(stream.finish))
+        self._check_size(finals)
         record.results = len(finals)
         return messages.recognize_response(finals, record.audio_s, wanted)
 
@@ -75,6 +93,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
         async def send(updates: list[Update]) -> None:
             for update in updates:
+                self._check_size(update.results)
                 if (response := messages.response(update, wanted)) is not None:
                     record.results += len(response.results)
                     await context.write(response)
@@ -98,11 +117,17 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         await send(await self._work(end, stream, packets))
 
     def _open_stream(self, wanted: messages.Asked, record: Record) -> Stream:
+        return self._model(wanted, record).stream(wanted.options)
+
+    def _model(self, wanted: messages.Asked, record: Record) -> Recognizer:
         name = wanted.model or next(iter(self.models))
         if name not in self.models:
             raise NotFoundError(f"there is no model {name!r}; this server has {', '.join(self.models)}")
         record.model, record.latency_mode = name, wanted.options.latency_mode
-        return self.models[name].stream(wanted.options)
+        return self.models[name]
+
+    def _check_size(self, results: Iterable[Result]) -> None:
+        messages.check_size((result.alignment for result in results), self.max_message_bytes)
 
     async def _work(self, function: Callable[..., T], *arguments: Any) -> T:
         """Compute on a worker; whatever it raises is raised here."""
@@ -113,6 +138,11 @@ def hear_next(stream: Stream, blocks: Iterator[Block]) -> tuple[int, list[Update
     """Decode the next block and recognise it: its samples and what they said; None where no block is left."""
     block = next(blocks, None)
     return None if block is None else (block.size, stream.accept(block))
+
+
+def whole(blocks: Iterator[Block]) -> Block:
+    """The samples of all blocks."""
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
 def hear(stream: Stream, packets: LivePackets, packet: bytes) -> list[Update]:

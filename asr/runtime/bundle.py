@@ -77,6 +77,10 @@ class Bundle:
     provenance: str
     quantisation: str  # "none" or "int8"
     chunks: bool = True  # the encoder can go on from what it kept of the chunks before
+    decoder_heads: int = 0  # of the cross-attention of a layer; 0: written before this was told
+    word_times: str = "attention"  # when words begin and end: one of times.SOURCES
+    confidence: dict[str, float] = field(default_factory=dict)  # confidence.py; {}: never calibrated
+    doubt: dict[str, float] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)  # WER in per cent by set
     sha256: dict[str, str] = field(default_factory=dict)  # of the files beside
 

@@ -94,7 +94,7 @@ def forced(log_probs: NDArray[np.float32], labels: Sequence[int]) -> Forced | No
     path = np.zeros(frames, np.intp)
     for frame in range(frames - 1, -1, -1):
         path[frame] = state
-        state -= came[frame, state]
+        state -= int(came[frame, state])
     places = np.arange(1, states.size, 2)
     first, past = np.searchsorted(path, places, side="left"), np.searchsorted(path, places, side="right")
     lost = emitted[np.arange(frames), path] - log_probs.max(axis=1)

@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.runtime import ctc
+from asr.runtime import times as timing
 from asr.runtime import words as wording
+from asr.runtime.confidence import SEGMENT_FEATURES, confidence, evidence, probability, segment_evidence
 from asr.runtime.loudness import STEP, levels, loud
 from asr.runtime.policy import Evidence
-from asr.runtime.result import Row, Word
+from asr.runtime.result import Result, Row, Word
 from asr.runtime.search import Hypothesis
 from asr.runtime.sessions import DecoderState, Source
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # true words score lower, and these two kept more of them and let less noise through.
 NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.4, -1.5
 LONGEST_ONSET_FRAMES = 30  # from where the first word begins to where its first token looks most
+SEEN = 0.02  # weight of all tokens together on a frame that one of them looked at: an even look over a second
 CONTEXT = 4  # settled tokens whose attention helps to tell where the next word begins
 
 EMPTY = np.zeros(0, np.float32)
@@ -35,6 +38,8 @@ class Place:
     processed_s: float  # the stream is read up to here
     first_row: int  # the id of the segment's first token's row
     language: str  # as asked for: "auto" is told from the speech
+    heads: bool = False  # rows are to have every head's weights
+    word_times: str = ""  # one of times.SOURCES; "": what suits the model
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +53,12 @@ class Settled:
     language: str = ""
     no_speech_prob: float = 0.0
     state: DecoderState | None = None  # after the prompt and all tokens but the last; None: to be decoded again
+    heard: int | None = None  # letters that CTC heard in the segment so far; None: nobody counted
 
     @property
     def looked(self) -> int:
         """The frame that the last token looked at most; -1: there is none."""
-        return int(self.rows[-1].weights.argmax()) if self.rows else -1
+        return self.rows[-1].peak if self.rows else -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +87,7 @@ class Reading:
             tuple(span.last for span in self.spans),
             self.bare_end(),
             tuple(wording.letters(span.text) for span in self.spans),
-            np.array([row.weights.argmax() for row in self.rows], np.intp),
+            np.array([row.peak for row in self.rows], np.intp),
             settled.looked,
             self.frames,
             self.letters,
@@ -121,11 +127,50 @@ def read(
     language = place.language if settled.state is None else settled.language
     if language == "auto":
         language = recognizer.detect_language(source)
-    said = recognizer.decode(source, language, settled.tokens, draft, settled.state)
+    said = recognizer.decode(source, language, settled.tokens, draft, settled.state, place.heads)
     if not settled.tokens and (not said.tokens or is_silence(said)):
         return nothing(letters)
+    return understood(recognizer, said, source, letters, sounding, settled, place, language)
+
+
+def force(recognizer: "Recognizer", samples: NDArray[np.float32], tokens: Sequence[int], place: Place) -> Reading:
+    """Read a segment as if it said just these tokens, one at least and as many as the model can say.
+
+    samples  (n,) of the segment, at most the bundle's max_samples
+    """
+    source = recognizer.encoder.encode(samples)
+    stepper = recognizer.decoder.over(source, place.heads)
+    prompt = recognizer.bundle.tokens.prompt(place.language)
+    log_probs, weights, state = stepper.step([*prompt, *tokens], stepper.start())
+    first, no_speech = len(prompt) - 1, recognizer.bundle.tokens.no_speech
+    said = Hypothesis(
+        tuple(tokens),
+        log_probs[np.arange(first, first + len(tokens)), list(tokens)],
+        weights[:, first:],
+        float(log_probs[-1, recognizer.bundle.tokens.end]),
+        0.0 if no_speech is None else float(np.exp(log_probs[0, no_speech])),
+        True,
+        state,
+    )
+    letters, sounding = heard_letters(recognizer, source), loud(levels(samples))
+    return understood(recognizer, said, source, letters, sounding, Settled(), place, place.language)
+
+
+def understood(
+    recognizer: "Recognizer",
+    said: Hypothesis[DecoderState],
+    source: Source,
+    letters: NDArray[np.intp] | None,
+    sounding: NDArray[np.bool_],
+    settled: Settled,
+    place: Place,
+    language: str,
+) -> Reading:
+    """What a hypothesis says after the settled text: its words, when they were said and where they looked."""
     again = len(settled.tokens) if settled.state is None else 0  # settled tokens that were decoded again
-    tokens, weights = said.tokens[again:], said.weights[:, :, : source.heard]
+    looking = len(recognizer.bundle.alignment_heads)
+    tokens, weights = said.tokens[again:], said.weights[:looking, :, : source.heard]
+    every = said.weights[looking:, again:-1, : source.heard]  # empty unless every head was asked for
     spans = tuple(wording.word_spans(recognizer.tokenizer, tokens, language))
     if not len(weights):
         frames = frames_by_letters(recognizer, settled.tokens + tokens, source, letters, sounding)[
@@ -135,11 +180,16 @@ def read(
         frames = token_frames(weights, settled)[again:]
         if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
             frames = np.maximum(frames, weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
+    rows = rows_of(recognizer, tokens, weights[:, again:-1], every, sounding, place.first_row + len(settled.tokens))
+    spelled = heard_words(recognizer, spans, source, settled, place)
+    by_ctc = spelled is not None and (place.word_times or recognizer.bundle.word_times) == "ctc"
+    times = spelled.times if spelled is not None and by_ctc else timing.by_attention(spans, frames)
+    fits = np.zeros(len(spans), np.float32) if spelled is None else spelled.fits
     return Reading(
         tokens,
         spans,
-        words_of(spans, frames * recognizer.bundle.frame_hop_s, said.log_probs[again:], sounding, settled, place),
-        rows_of(recognizer, tokens, weights[:, again:-1], place.first_row + len(settled.tokens)),
+        words_of(recognizer, spans, times, fits, rows, said.log_probs[again:], sounding, settled, place),
+        rows,
         said.log_probs[again:],
         settled.log_probs if settled.state is not None else said.log_probs[:again],
         source.heard,
@@ -159,6 +209,18 @@ def nothing(letters: NDArray[np.intp] | None = None) -> Reading:
 def heard_letters(recognizer: "Recognizer", source: Source) -> NDArray[np.intp] | None:
     alphabet = recognizer.bundle.ctc
     return None if source.ctc is None or alphabet is None else ctc.letters(source.ctc[: source.heard], alphabet)
+
+
+def heard_words(
+    recognizer: "Recognizer", spans: Sequence[wording.Span], source: Source, settled: Settled, place: Place
+) -> timing.Spelled | None:
+    """The words where the CTC head hears them, after the settled ones."""
+    alphabet = recognizer.bundle.ctc
+    if source.ctc is None or alphabet is None or not spans:
+        return None
+    said_s = settled.words[-1].end_s - place.start_s if settled.words else 0.0
+    first = min(max(0, int(said_s / recognizer.bundle.frame_hop_s)), source.heard)
+    return timing.by_ctc(spans, source.ctc[: source.heard], alphabet, first)
 
 
 def is_silence(said: Hypothesis[DecoderState]) -> bool:
@@ -197,51 +259,84 @@ def frames_by_letters(
 
 
 def words_of(
+    recognizer: "Recognizer",
     spans: Sequence[wording.Span],
-    starts: NDArray[np.floating],
+    times: timing.Times,
+    fits: NDArray[np.float32],
+    rows: Sequence[Row],
     log_probs: NDArray[np.float32],
     sounding: NDArray[np.bool_],
     settled: Settled,
     place: Place,
 ) -> tuple[Word, ...]:
     """The words with their times, none before the last settled word's end."""
-    if settled.words:
-        starts = np.maximum(starts, settled.words[-1].end_s - place.start_s)
-    return tuple(word_at(span, starts, log_probs, sounding, place.start_s, place.processed_s) for span in spans)
+    said_s = settled.words[-1].end_s - place.start_s if settled.words else -np.inf
+    hop_s, weights = recognizer.bundle.frame_hop_s, recognizer.bundle.confidence
+    words = []
+    for span, start, end, fit in zip(spans, times.starts, times.ends, fits, strict=True):
+        first_s, last_s = sounding_part(max(start * hop_s, said_s), max(end * hop_s, said_s), sounding)
+        said = log_probs[span.first : span.last]
+        measures = evidence(span.text, said, fit, [row.entropy for row in rows[span.first : span.last]])
+        sure = confidence(measures, said, weights)
+        words.append(
+            Word(span.text, place.start_s + first_s, place.start_s + last_s, sure, place.processed_s, measures)
+        )
+    return tuple(words)
 
 
 def rows_of(
-    recognizer: "Recognizer", tokens: Sequence[int], weights: NDArray[np.float32], first_row: int
+    recognizer: "Recognizer",
+    tokens: Sequence[int],
+    weights: NDArray[np.float32],
+    every: NDArray[np.float32],
+    sounding: NDArray[np.bool_],
+    first_row: int,
 ) -> tuple[Row, ...]:
-    """A row for each token; weights (heads, tokens, frames), without heads where attention has none."""
+    """A row for each token.
+
+    weights  (heads, tokens, frames) of the alignment heads; without heads where attention has none
+    every    (layers x heads, tokens, frames), or empty
+    """
     if not len(weights):
         return ()
-    mean = weights.mean(axis=0)
+    bundle, mean = recognizer.bundle, weights.mean(axis=0)
+    quiet = ~sounding_frames(sounding, mean.shape[1], bundle.frame_hop)
+    silence = (mean * quiet).sum(axis=1) / np.maximum(mean.sum(axis=1), 1e-9)
     pieces = wording.pieces(recognizer.tokenizer, tokens)
-    per_token = zip(tokens, pieces, mean, wording.entropies(mean), strict=True)
+    per_token = zip(tokens, pieces, mean, wording.entropies(mean), silence, strict=True)
     return tuple(
-        Row(token, piece, first_row + index, looked, float(entropy), provisional=True)
-        for index, (token, piece, looked, entropy) in enumerate(per_token)
+        Row(
+            token,
+            piece,
+            first_row + index,
+            looked,
+            float(entropy),
+            provisional=True,
+            silence=float(unheard),
+            heads=every[:, index].reshape(-1, bundle.decoder_heads, mean.shape[1]) if len(every) else None,
+        )
+        for index, (token, piece, looked, entropy, unheard) in enumerate(per_token)
     )
 
 
-def word_at(
-    span: wording.Span,
-    starts: NDArray[np.floating],
-    log_probs: NDArray[np.float32],
-    sounding: NDArray[np.bool_],
-    start_s: float,
-    emission_s: float,
-) -> Word:
-    """A word from its first token's start to the next word's, without the silence at either end."""
-    first_s, last_s = float(starts[span.first]), float(starts[span.last])
+def sounding_frames(sounding: NDArray[np.bool_], frames: int, frame_hop: int) -> NDArray[np.bool_]:
+    """The frames in which there is sound, of steps in which there is."""
+    steps = frame_hop // STEP
+    whole = np.zeros(frames * steps, bool)
+    there = sounding[: whole.size]
+    whole[: there.size] = there
+    sound: NDArray[np.bool_] = whole.reshape(frames, steps).any(axis=1)
+    return sound
+
+
+def sounding_part(first_s: float, last_s: float, sounding: NDArray[np.bool_]) -> tuple[float, float]:
+    """The same stretch without the silence at either end."""
     step_s = STEP / 16_000
-    first, last = round(first_s / step_s), round(last_s / step_s)
+    first, last = max(0, round(first_s / step_s)), round(last_s / step_s)
     heard = np.flatnonzero(sounding[first:last])
-    if heard.size:
-        first_s, last_s = (first + int(heard[0])) * step_s, (first + int(heard[-1]) + 1) * step_s
-    confidence = float(np.exp(log_probs[span.first : span.last]).mean())
-    return Word(span.text, start_s + first_s, start_s + last_s, confidence, emission_s)
+    if not heard.size:
+        return first_s, last_s
+    return (first + int(heard[0])) * step_s, (first + int(heard[-1]) + 1) * step_s
 
 
 def settle(
@@ -264,8 +359,43 @@ def settle(
         # It was computed over the frames that there were then. All tokens before looked well before their end, and
         # whoever reads the same audio in the same chunks gets the same state.
         recognizer.keep(reading.state, reading.language, len(tokens)) if reading.state is not None and tokens else None,
+        None if reading.letters is None else int(reading.letters[-1]),
     )
     return more, replace(left, settled_log_probs=more.log_probs)
+
+
+def judged(final: Result, said: Settled, samples: NDArray[np.float32], recognizer: "Recognizer") -> Result:
+    """A segment's final with what can be told of it as a whole; samples: the segment's."""
+    bundle, alignment = recognizer.bundle, final.alignment
+    if alignment is not None and alignment.rows:
+        alignment = replace(
+            alignment,
+            monotonicity=monotonicity(alignment.rows),
+            coverage=coverage(alignment.rows, loud(levels(samples)), bundle.frame_hop),
+        )
+    doubt = 0.0
+    if bundle.doubt:
+        written = [wording.letters(word.text) for word in said.words]
+        heard = None if None in written else said.heard  # figures: nobody knows how many letters they are
+        measures = segment_evidence([word.evidence for word in said.words], sum(n or 0 for n in written), heard)
+        doubt = probability(SEGMENT_FEATURES, measures, bundle.doubt)
+    return replace(final, alignment=alignment, doubt=doubt)
+
+
+def monotonicity(rows: Sequence[Row]) -> float:
+    """The share of tokens that look no earlier than the one before; 1.0 of a single one."""
+    peaks = np.array([row.peak for row in rows])
+    return float((np.diff(peaks) >= 0).mean()) if len(rows) > 1 else 1.0
+
+
+def coverage(rows: Sequence[Row], sounding: NDArray[np.bool_], frame_hop: int) -> float:
+    """The share of the sounding frames that all tokens together looked at, SEEN or more."""
+    frames = max(row.offset + row.weights.size for row in rows)
+    looked = np.zeros(frames)
+    for row in rows:
+        looked[row.offset : row.offset + row.weights.size] += row.weights
+    sound = sounding_frames(sounding, frames, frame_hop)
+    return float((looked[sound] >= SEEN).mean()) if sound.any() else 0.0
 
 
 def split(recognizer: "Recognizer", reading: Reading, count: int) -> tuple[tuple[Word, ...], Reading]:

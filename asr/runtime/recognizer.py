@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from asr.errors import FormatError, NotFoundError, OptionError
+from asr.errors import FormatError, NotFoundError, NotSupportedError, OptionError
 from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
 from asr.runtime.endpoints import USUAL, Endpoints
+from asr.runtime.known import Known, align
 from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
 from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
+from asr.runtime.times import SOURCES
 
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
 WORDS_AT_LEAST = 10
@@ -30,6 +32,7 @@ class Options:
     latency_mode: str = "full"  # one of the bundle's
     language: str = ""  # "": the model's own, or "auto" where it has several; BCP-47, the region is ignored
     alignment: bool = False  # results carry their Alignment
+    heads: bool = False  # and its rows every layer's and head's weights
     interim: bool = True  # False: finals alone
     rescore: bool = False  # read each finished segment once more at full context, for its final
     endpoints: Endpoints = USUAL  # when a segment begins and ends
@@ -37,6 +40,7 @@ class Options:
     start_timeout_s: float | None = None  # with activity: it ends where nobody has begun to speak for so long...
     end_timeout_s: float | None = None  # ...or nobody has spoken again
     policy: str = ""  # when text is called stable (policy.py); "": what suits the model
+    word_times: str = ""  # where they are taken from (times.py); "": what suits the model
 
 
 DEFAULT = Options()
@@ -78,8 +82,18 @@ class Recognizer:
         finals = tuple(result for update in updates for result in update.results if result.is_final)
         return Transcript(finals, samples.size / self.bundle.sample_rate, language_of(finals, stream.language))
 
+    def align(self, samples: NDArray[np.float32], text: str, options: Options = DEFAULT) -> Known:
+        """Find a known text in a recording (known.py); errors as of `stream` and of known.align."""
+        self.check(options)
+        return align(self, samples, text, options)
+
     def stream(self, options: Options = DEFAULT) -> Stream:
         """A live utterance. OptionError for a latency mode, NotFoundError for a language, that the model lacks."""
+        self.check(options)
+        return Stream(self, self.language(options.language), options)
+
+    def check(self, options: Options) -> None:
+        """OptionError or NotSupportedError for what this model cannot do."""
         bundle = self.bundle
         if options.latency_mode not in bundle.latency_modes:
             raise OptionError(
@@ -89,7 +103,12 @@ class Recognizer:
         check_activity(options, by_chunk=bundle.latency_modes[options.latency_mode] > 0)
         if options.policy and options.policy not in POLICIES:
             raise OptionError(f"there is no policy {options.policy!r}; there are {', '.join(POLICIES)}")
-        return Stream(self, self.language(options.language), options)
+        if options.word_times and options.word_times not in SOURCES:
+            raise OptionError(f"there are no word times by {options.word_times!r}; there are {', '.join(SOURCES)}")
+        if options.word_times == "ctc" and bundle.ctc is None:
+            raise OptionError(f"model {bundle.name} has no CTC head: its words have their times from its attention")
+        if options.heads and not (bundle.decoder_heads and bundle.alignment_heads):
+            raise NotSupportedError(f"model {bundle.name} cannot tell its heads apart: ask for another level")
 
     def language(self, wanted: str) -> str:
         """One of the model's languages, or "auto"."""
@@ -118,8 +137,10 @@ class Recognizer:
         forced: Sequence[int] = (),
         draft: Sequence[int] = (),
         kept: DecoderState | None = None,
+        every_head: bool = False,
     ) -> Hypothesis[DecoderState]:
-        """Search over one segment; forced, draft and kept as in search.greedy."""
+        """Search over one segment; forced, draft and kept as in search.greedy. every_head: the hypothesis's weights are
+        those of the alignment heads, then those of all."""
         tokens = self.bundle.tokens
         prompt = tokens.prompt(language)
         longest = WORDS_AT_LEAST + int(WORDS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
@@ -133,7 +154,7 @@ class Recognizer:
             no_speech=tokens.no_speech,
             per_word=tokens.per_word,
         )
-        return greedy(self.decoder.over(source), prompt, rules, forced, draft, kept)
+        return greedy(self.decoder.over(source, every_head), prompt, rules, forced, draft, kept)
 
     def keep(self, state: DecoderState, language: str, tokens: int) -> DecoderState:
         """What `decode` wants of an earlier hypothesis's state to go on after so many tokens of text."""

@@ -15,8 +15,9 @@ class Word:
     text: str  # with its leading space and its punctuation
     start_s: float
     end_s: float
-    confidence: float  # mean probability of its tokens, 0 to 1
+    confidence: float  # 0 to 1: how probable it is that this was said (confidence.py)
     emission_s: float  # end of the audio that made it known
+    evidence: tuple[float, ...] = ()  # what the confidence was told from (confidence.FEATURES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,14 @@ class Row:
     weights: NDArray[np.float32]  # (frames,) mean over the alignment heads; sums to at most 1
     entropy: float  # of the weights, in nats
     provisional: bool
+    offset: int = 0  # the frame of the first weight
+    silence: float = 0.0  # share of the weights that lies where nothing sounds
+    heads: NDArray[np.float32] | None = None  # (layers, heads, frames), where every head was asked for
+
+    @property
+    def peak(self) -> int:
+        """The frame that was looked at most."""
+        return self.offset + int(self.weights.argmax())
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +45,8 @@ class Alignment:
     frame_hop_s: float
     start_s: float  # time of frame 0
     rows: tuple[Row, ...]
+    monotonicity: float = 0.0  # share of the tokens that look no earlier than the one before
+    coverage: float = 0.0  # share of the sound that some token looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +65,7 @@ class Result:
     avg_logprob: float  # mean natural-log probability of the tokens
     no_speech_prob: float  # the model's own probability that nothing was said
     alignment: Alignment | None  # None unless asked for
+    doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
 
 
 @dataclass(frozen=True)

@@ -163,12 +163,12 @@ class Decoder:
         self.bundle = bundle
         self.session = session
         self.inputs = {item.name for item in self.session.get_inputs()}
-        self.heads = np.array(bundle.alignment_heads, np.intp).reshape(-1, 2)
+        self.heads = np.array(bundle.alignment_heads, np.intp).reshape(-1, 2)  # (layer, head)
         looked = ["weights"] if bundle.alignment_heads else []
         self.outputs = ["log_probs", *looked, *(f"new_{state.name}" for state in bundle.states)]
 
-    def over(self, source: Source) -> "SourceDecoder":
-        return SourceDecoder(self, source)
+    def over(self, source: Source, every_head: bool = False) -> "SourceDecoder":
+        return SourceDecoder(self, source, every_head)
 
     def rewind(self, state: DecoderState, length: int) -> DecoderState:
         """The state as it was after the first `length` tokens."""
@@ -184,9 +184,10 @@ class Decoder:
 class SourceDecoder:
     """The decoder at one segment."""
 
-    def __init__(self, decoder: Decoder, source: Source):
+    def __init__(self, decoder: Decoder, source: Source, every_head: bool = False):
         self.decoder = decoder
         self.source = source
+        self.every_head = every_head  # the weights of all heads follow those of the alignment heads
         self.feed = {
             "source_lengths": np.array([source.frames]),
             **{name: values for name, values in source.arrays.items() if name in decoder.inputs},
@@ -226,6 +227,8 @@ class SourceDecoder:
         if self.decoder.heads.size:
             weights, *values = values
             looked = weights[self.decoder.heads[:, 0], 0, self.decoder.heads[:, 1]]
+            if self.every_head:
+                looked = np.concatenate([looked, weights[:, 0].reshape(-1, *looked.shape[1:])])
         else:
             looked = np.zeros((0, len(tokens), self.source.room), np.float32)
         arrays = dict(zip(state.arrays, values, strict=True))

@@ -24,7 +24,7 @@ from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
 from asr.runtime.loudness import STEP, gap, levels, loud, quietest
 from asr.runtime.policy import POLICIES
-from asr.runtime.reading import Place, Reading, Settled, read, settle
+from asr.runtime.reading import Place, Reading, Settled, judged, read, settle
 from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Update
 from asr.runtime.sessions import Source
 from asr.runtime.words import spell
@@ -168,7 +168,15 @@ class Stream:
         return self._reading(samples, lambda: self.recognizer.encoder.encode(self.held[:samples]))
 
     def _reading(self, samples: int, encode: Callable[[], Source]) -> Reading:
-        place = Place(self.start / self.rate, self.processed / self.rate, self.rows_said, self.language)
+        options = self.options
+        place = Place(
+            self.start / self.rate,
+            self.processed / self.rate,
+            self.rows_said,
+            self.language,
+            options.alignment and options.heads,
+            options.word_times,
+        )
         return read(self.recognizer, self.held[:samples], encode, self.settled, self.draft, place)
 
     def _encode(self, samples: int, last: bool) -> Source:
@@ -254,8 +262,9 @@ class Stream:
         """The final of the segment's first samples, which says what is settled; the next segment starts after them."""
         results = []
         if self.settled.tokens:
+            final = self._result(self.settled, is_final=True, stability=0.0)
             end_s = (self.start + samples) / self.rate
-            results.append(replace(self._result(self.settled, is_final=True, stability=0.0), end_s=end_s))
+            results.append(judged(replace(final, end_s=end_s), self.settled, self.held[:samples], self.recognizer))
             self.rows_said += len(self.settled.tokens)
         self._advance(samples)
         self.read_to, self.growing, self.settled, self.draft = 0, None, Settled(), ()

@@ -27,7 +27,7 @@ from asr.model.checkpoint import TOKENIZER, load_checkpoint
 from asr.model.model import SpeechModel
 from asr.runtime import words as wording
 from asr.runtime.loudness import levels, loud
-from asr.runtime.reading import word_at
+from asr.runtime.reading import sounding_part
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train import vocabulary
 from asr.train.live import live_recognizer
@@ -133,17 +133,17 @@ def align(recognizer: Recognizer, samples: NDArray[np.float32], text: str) -> li
         return []
     source = recognizer.encoder.encode(samples)
     stepper = recognizer.decoder.over(source)
-    log_probs, weights, _ = stepper.step(line[:-1], stepper.start())
+    _, weights, _ = stepper.step(line[:-1], stepper.start())
     looked = weights[:, prompt - 1 :, : source.heard]
     starts = wording.token_starts(looked) * recognizer.bundle.frame_hop_s
-    scores = log_probs[np.arange(prompt - 1, len(line) - 2), said]
     sounding = loud(levels(samples))
     found = [
-        word_at(span, starts, scores, sounding, 0.0, 0.0) for span in wording.word_spans(tokenizer, said, LANGUAGE)
+        TimedWord(span.text.strip(), *sounding_part(float(starts[span.first]), float(starts[span.last]), sounding))
+        for span in wording.word_spans(tokenizer, said, LANGUAGE)
     ]
     if any(word.end_s < word.start_s for word in found):
         raise InputError(f"the times of {text!r} run backwards")
-    return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in found]
+    return found
 
 
 if __name__ == "__main__":

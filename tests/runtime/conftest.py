@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, decoders, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from asr.runtime.bundle import Bundle, State, Tokens
 from asr.runtime.recognizer import Recognizer
@@ -139,11 +139,13 @@ def hearing():
             "latency_modes": {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}, "left_context_frames": LEFT_CONTEXT,
             "pad_s": 0.0, "log_mel": "fixed", "encoder_layers": 1, "encoder_heads": 1, "dim": 1,
             "states": (State("past", ("batch", 0, 1), 0.0, 1),), "multi_token": multi_token,
-            "alignment_heads": ((0, 0),), "ctc": ALPHABET if ctc else None, "licence": "", "provenance": "",
+            "alignment_heads": ((0, 0),), "decoder_heads": 1, "ctc": ALPHABET if ctc else None, "licence": "",
+            "provenance": "",
             "tokens": Tokens((START,), {}, (), END, None, suppress_first=(END,)), "quantisation": "none",
         }  # fmt: skip
         bundle = Bundle(**{**described, **changes})
-        tokenizer = Tokenizer(models.BPE({piece: index for index, piece in enumerate(PIECES)}, []))
+        tokenizer = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(PIECES)}, "<end>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         return Recognizer(bundle, Encoder(bundle, Hearing(ctc, dull)), Decoder(bundle, Saying()), tokenizer)
 

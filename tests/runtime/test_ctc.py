@@ -80,8 +80,10 @@ def test_a_text_that_was_not_said_fits_worse():
 
 def test_a_star_takes_what_nobody_can_spell():
     found = forced(spoken(0, 3, 0, 0, 4, 2, 4, 0, 3, 0), [3, STAR, 3])
-    assert found.first.tolist()[0] == 1 and found.first.tolist()[2] == 8
-    assert 2 <= found.first[1] <= 4 and 6 <= found.last[1] <= 7
+    assert found.first.tolist()[0] == 1
+    assert found.first.tolist()[2] == 8
+    assert 2 <= found.first[1] <= 4
+    assert 6 <= found.last[1] <= 7
 
 
 def test_a_text_may_begin_and_end_amid_speech():
@@ -99,7 +101,8 @@ def test_the_path_is_the_best_of_all(seed, labels, frames):
     best = best_by_trying(log_probs, labels)
     assert (found is None) == (best == -np.inf)
     if found is not None:
-        assert (np.diff(found.first) > 0).all() and (found.last >= found.first).all()
+        assert (np.diff(found.first) > 0).all()
+        assert (found.last >= found.first).all()
         inner = sum(
             log_probs[first : last + 1, label].sum()
             for first, last, label in zip(found.first, found.last, labels, strict=True)

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from asr.errors import NotFoundError, OptionError
+from asr.runtime.known import Known
 from asr.runtime.recognizer import Options
 from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2, speech_pb2_grpc
@@ -33,6 +34,7 @@ class FakeRecognizer:
 
     name: str = "fake"
     word: str = " heard"
+    tokens: int = 1  # rows of each result's alignment
     beside: object = nothing  # called in each piece of work
     asked: list[Options] = field(default_factory=list)
     streams: list["FakeStream"] = field(default_factory=list)
@@ -49,6 +51,16 @@ class FakeRecognizer:
             measured={"clean": 5.5},
         )
 
+    def align(self, samples, text: str, options: Options) -> Known:
+        """Each word takes a second."""
+        if not text.strip():
+            raise OptionError("there is no text to align")
+        self.asked.append(options)
+        words = tuple(Word(f" {text}", float(at), at + 1.0, 0.75, 0.0) for at, text in enumerate(text.split()))
+        rows = tuple(row_at(index, 50 * index, is_final=True) for index in range(len(words)))
+        said = "".join(word.text for word in words)
+        return Known(said, (7,) * len(words), words, Alignment(0.02, 0.0, rows), 0.75, -0.5, "en", samples.size / RATE)
+
     def stream(self, options: Options) -> "FakeStream":
         self.asked.append(options)
         if options.latency_mode not in MODES:
@@ -57,6 +69,13 @@ class FakeRecognizer:
             raise NotFoundError(f"no language {options.language}")
         self.streams.append(FakeStream(self, options))
         return self.streams[-1]
+
+
+def row_at(row_id: int, offset: int, is_final: bool, heads: bool = False) -> Row:
+    """Looks most at its fourth frame."""
+    weights = np.array([0, 0.125, 0.25, 0.5, 0.125, 0], np.float32)
+    every = np.arange(12, dtype=np.float32).reshape(1, 2, 6) if heads else None
+    return Row(7, " heard", row_id, weights, 1.0, not is_final, offset, heads=every)
 
 
 class FakeStream:
@@ -98,12 +117,15 @@ class FakeStream:
         self.finals = self.received
         return [Update((result,), self._cursors())]
 
+    def _rows(self, is_final):
+        heads = self.options.heads
+        return tuple(row_at(index, 0, is_final, heads) for index in range(self.recognizer.tokens))
+
     def _cursors(self):
         return Cursors(self.received / RATE, self.received / RATE, self.finals / RATE)
 
     def _result(self, is_final):
         start_s, end_s = self.finals / RATE, self.received / RATE
-        row = Row(7, " heard", 0, np.array([0, 0.25, 0.5, 0.125, 0, 0], np.float32), 1.0, not is_final)
         return Result(
             text=self.recognizer.word,
             tokens=(7,),
@@ -116,7 +138,7 @@ class FakeStream:
             language="en",
             avg_logprob=-0.5,
             no_speech_prob=0.01,
-            alignment=Alignment(0.02, start_s, (row,)) if self.options.alignment else None,
+            alignment=Alignment(0.02, start_s, self._rows(is_final)) if self.options.alignment else None,
         )
 
 

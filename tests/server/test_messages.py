@@ -95,7 +95,6 @@ def test_what_makes_no_sense_is_refused_with_what_would(config, said):
     [
         ({"enable_separate_recognition_per_channel": True}, "enable_separate_recognition_per_channel"),
         ({"speech_contexts": [{"phrases": ["heed"]}]}, "speech_contexts"),
-        ({"alignment": {"level": "FULL"}}, "FULL"),
     ],
 )
 def test_what_this_version_lacks_is_named(config, name):

@@ -45,7 +45,7 @@ def test_what_is_asked_reaches_the_recogniser(serve, fake, whole, recording):
     config = {"language_code": "en-US", "latency_mode": "320ms", "alignment": {"level": "PATH"}, "model": "fake"}
     response = serve(recognizer).stub.Recognize(whole(recording(1), **config))
     assert recognizer.asked == [Options("320ms", "en-us", alignment=True, interim=False)]
-    assert response.results[0].alignment.rows[0].frame_offset == 2
+    assert response.results[0].alignment.rows[0].frame_offset == 3
 
 
 def test_full_context_is_the_default(serve, fake, whole, recording):
@@ -66,7 +66,6 @@ def test_full_context_is_the_default(serve, fake, whole, recording):
         (b"", {"alignment": {"level": "TOP_K", "top_k": 99}}, INVALID, "1 to 64"),
         (b"", {"language_code": "tlh"}, grpc.StatusCode.NOT_FOUND, "tlh"),
         (b"", {"model": "bigger"}, grpc.StatusCode.NOT_FOUND, "this server has fake"),
-        (b"", {"alignment": {"level": "FULL"}}, grpc.StatusCode.UNIMPLEMENTED, "FULL"),
     ],
 )
 def test_what_the_caller_got_wrong_has_its_status_and_reason(serve, whole, content, config, status, said):
@@ -116,11 +115,37 @@ def test_a_worker_failure_is_an_error_not_a_short_transcript(serve, fake, whole,
     assert "/a/secret/place" in str(entry.exc_info[1])
 
 
-def test_known_text_cannot_be_aligned_in_this_version(serve):
-    stub = serve().stub
-    code, details = refused(lambda: stub.Align(speech_pb2.AlignRequest(text="heed")))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
-    assert "this version" in details
+def test_a_known_text_is_aligned(serve, recording):
+    request = speech_pb2.AlignRequest(
+        config={"alignment": {"level": "PATH"}}, audio_content=recording(2, 44_100, 2), text="heard it"
+    )
+    response = serve().stub.Align(request)
+    assert response.alternative.transcript == " heard it"
+    assert [word.word for word in response.alternative.words] == [" heard", " it"]
+    assert [word.start_time.ToMilliseconds() for word in response.alternative.words] == [0, 1_000]
+    assert response.alignment.rows[1].frame_offset == 53
+    assert response.score == 0.75
+    assert response.audio_duration.ToMilliseconds() == 2_000
+
+
+def test_what_cannot_be_aligned_is_refused(serve, recording):
+    code, details = refused(lambda: serve().stub.Align(speech_pb2.AlignRequest(audio_content=recording(1), text=" ")))
+    assert code == INVALID
+    assert "no text" in details
+
+
+def test_every_head_is_sent_where_it_is_asked_for(serve, whole, recording):
+    response = serve().stub.Recognize(whole(recording(1), alignment={"level": "FULL"}))
+    full = response.results[0].alignment.rows[0].full
+    assert (full.layers, full.heads, full.frames) == (1, 2, 6)
+    assert list(full.values) == [float(value) for value in range(12)]
+
+
+def test_more_heads_than_a_message_holds_are_refused_before_they_are_written(serve, fake, whole, recording):
+    stub = serve(fake(tokens=2_000), max_message_bytes=2**16).stub
+    code, details = refused(lambda: stub.Recognize(whole(recording(1), alignment={"level": "FULL"})))
+    assert code == grpc.StatusCode.OUT_OF_RANGE
+    assert "MEAN_U8" in details
 
 
 def test_models_are_listed_with_what_was_measured(serve):
