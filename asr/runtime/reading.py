@@ -325,8 +325,7 @@ def sounding_frames(sounding: NDArray[np.bool_], frames: int, frame_hop: int) ->
     whole = np.zeros(frames * steps, bool)
     there = sounding[: whole.size]
     whole[: there.size] = there
-    sound: NDArray[np.bool_] = whole.reshape(frames, steps).any(axis=1)
-    return sound
+    return np.asarray(whole.reshape(frames, steps).any(axis=1))
 
 
 def sounding_part(first_s: float, last_s: float, sounding: NDArray[np.bool_]) -> tuple[float, float]:
@@ -373,13 +372,11 @@ def judged(final: Result, said: Settled, samples: NDArray[np.float32], recognize
             monotonicity=monotonicity(alignment.rows),
             coverage=coverage(alignment.rows, loud(levels(samples)), bundle.frame_hop),
         )
-    doubt = 0.0
-    if bundle.doubt:
-        written = [wording.letters(word.text) for word in said.words]
-        heard = None if None in written else said.heard  # figures: nobody knows how many letters they are
-        measures = segment_evidence([word.evidence for word in said.words], sum(n or 0 for n in written), heard)
-        doubt = probability(SEGMENT_FEATURES, measures, bundle.doubt)
-    return replace(final, alignment=alignment, doubt=doubt)
+    written = [wording.letters(word.text) for word in said.words]
+    heard = None if None in written else said.heard  # figures: nobody knows how many letters they are
+    measures = segment_evidence([word.evidence for word in said.words], sum(n or 0 for n in written), heard)
+    doubt = probability(SEGMENT_FEATURES, measures, bundle.doubt) if bundle.doubt else 0.0
+    return replace(final, alignment=alignment, doubt=doubt, evidence=measures)
 
 
 def monotonicity(rows: Sequence[Row]) -> float:

@@ -7,6 +7,8 @@ latency  each latency mode with each policy: errors, lag, time to the final, cos
 long     hours of speech in one stream: cost and memory as it goes on; and speech without any pause: words lost
 streams  more and more streams in real time, until their results come too late
 silence  words written where nothing is said
+onsets   when words begin, against when they truly do (sets with word times)
+trust    whether high confidence means that a word is right
 
 What is measured is what ships: the recogniser that serves, fed as a live stream is. Each row is appended to
 OUT/bench.jsonl as it is made, so that a run that is stopped has not been for nothing.
@@ -30,7 +32,8 @@ from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import crowd
+from asr.train import crowd, trust
+from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
     Silence,
@@ -49,7 +52,7 @@ from asr.train.clips import Clip, Samples, choose, hiss, limited, spaced, unbrok
 from asr.train.evaluate import LATENCIES, Sets, describe, headline, read_sets
 from asr.train.feed import Feed, Heard, hear, true_lags_s
 from asr.train.manifest import Utterance, load
-from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, SAMPLE_RATE
 from asr.train.report import POOLED
 from asr.train.score import Counts, count, pool
 
@@ -73,6 +76,7 @@ class Bench:
     recognizer: Recognizer
     speech: Sets
     silent: Sets
+    timed: Sets  # with word times
     options: argparse.Namespace
     note: Note
 
@@ -100,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sets = read_sets(options.data, options.sets)
         if options.output is not None:
             options.output.mkdir(parents=True, exist_ok=True)
-        bench = Bench(recognizer, speech_of(sets, options), silent_of(sets), options, note_in(options.output))
+        note = note_in(options.output)
+        bench = Bench(recognizer, speech_of(sets, options), silent_of(sets), timed_of(sets), options, note)
         run = {**describe(options, [], {}), "model": recognizer.bundle.name}
         if options.checkpoint is not None:
             run["versions"]["torch"] = importlib.metadata.version("torch")
@@ -136,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")
     add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: of each set, looped (%(default)s)")
     add("--threads", type=_count, default=1, metavar="N", help="of one computation (%(default)s)")
+    add("--peer", metavar="faster-whisper=DIR", help="onsets, trust: beside faster-whisper with these weights")
     add("--output", type=Path, metavar="DIR", help=f"write bench.md, bench.json and {ROWS} there")
     return parser
 
@@ -206,6 +212,11 @@ def speech_of(sets: Sets, options: argparse.Namespace) -> Sets:
 
 def silent_of(sets: Sets) -> Sets:
     return {name: utterances for name, utterances in sets.items() if utterances and not _said(utterances)}
+
+
+def timed_of(sets: Sets) -> Sets:
+    timed = {name: [one for one in utterances if one.words] for name, utterances in sets.items()}
+    return {name: utterances for name, utterances in timed.items() if utterances}
 
 
 def _said(utterances: Iterable[Utterance]) -> list[Utterance]:
@@ -376,11 +387,51 @@ def _silence(name: str, mode: str, heard: Heard) -> Silence:
     return Silence(name, mode, heard.audio_s / 60, words, text, heard.interims, heard.cpu_s / heard.audio_s)
 
 
+def onsets(bench: Bench) -> Table:
+    """Each set whole through one system after the other."""
+    if not bench.timed:
+        return Table("No set has word times.", [])
+    timers = timing.our_timers(bench.recognizer)
+    if bench.options.peer:
+        timers.append(timing.peer_timer(*_peer(bench), bench.options.threads))
+    rows = []
+    for name, utterances in bench.timed.items():
+        clips = [(load(one), one.text, one.words) for one in utterances[: bench.options.limit]]
+        for timer in timers:
+            rows.append(timing.listen(timer, name, clips))
+            bench.note("onsets", asdict(rows[-1]))
+    return Table(timing.as_text(rows), [asdict(row) for row in rows])
+
+
+def trusted(bench: Bench) -> Table:
+    recognizer, limit = bench.recognizer, bench.options.limit
+    trusters = [
+        trust.our_truster(recognizer, mode) for mode in ("full", LIVE) if mode in recognizer.bundle.latency_modes
+    ]
+    if bench.options.peer:
+        trusters.append(trust.peer_truster(*_peer(bench), bench.options.threads))
+    heard = [one for sets in (bench.speech, bench.silent) for each in sets.values() for one in each[:limit]]
+    rows = []
+    for truster in trusters:
+        rows.append(trust.trust(truster, trust.trials(heard)))
+        bench.note("trust", asdict(rows[-1]))
+    return Table(trust.as_text(rows), [asdict(row) for row in rows])
+
+
+def _peer(bench: Bench) -> tuple[str, str]:
+    name, _, weights = bench.options.peer.partition("=")
+    if name != "faster-whisper":
+        raise NotSupportedError(f"onsets and trust know the peer faster-whisper=DIR, not {bench.options.peer!r}")
+    return name, weights or FASTER_WHISPER_WEIGHTS
+
+
 TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "latency": latency,
     "long": long,
     "streams": streams,
     "silence": silence,
+    "onsets": onsets,
+    "trust": trusted,
 }
 
 

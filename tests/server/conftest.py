@@ -49,6 +49,7 @@ class FakeRecognizer:
             licence="MIT",
             provenance="made up",
             measured={"clean": 5.5},
+            decoder_heads=2,
         )
 
     def align(self, samples, text: str, options: Options) -> Known:

@@ -1,0 +1,147 @@
+"""When words begin, against when they truly do: ours from each source and in each mode, and a peer's.
+
+A true word counts as found where the same word was written at its place in the text; its error is the start that was
+written less the true one. F1 asks for more: the same word, and its start within NEAR_S.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import NotFoundError
+from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.times import SOURCES
+from asr.train.manifest import TimedWord
+from asr.train.markdown import number, table
+from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.score import normalise
+
+NEAR_S = 0.05
+MODES = ("full", "640ms")
+
+Samples = NDArray[np.float32]
+Placed = Sequence[TimedWord]  # what a system wrote
+
+
+@dataclass(frozen=True)
+class Timer:
+    """A system that says when words begin; it is given the recording and, if it wants it, the true text."""
+
+    name: str
+    place: Callable[[Samples, str], Placed]
+
+
+@dataclass(frozen=True)
+class Onsets:
+    """A system on a set."""
+
+    system: str
+    set: str
+    said: int  # true words
+    written: int
+    errors_s: tuple[float, ...]  # of the words that were found
+
+    @property
+    def f1(self) -> float | None:
+        """Per cent."""
+        near = sum(abs(error) <= NEAR_S for error in self.errors_s)
+        return 200 * near / (self.said + self.written) if self.said + self.written else None
+
+    def percentile(self, share: float) -> float | None:
+        """Of the errors without their sign, in seconds."""
+        return float(np.percentile(np.abs(self.errors_s), share)) if self.errors_s else None
+
+    @property
+    def bias_s(self) -> float | None:
+        return float(np.median(self.errors_s)) if self.errors_s else None
+
+
+def errors_of(truth: Placed, written: Placed) -> list[float]:
+    """Seconds from the true start of each word that was found to the one that was written."""
+    one, other = ([normalise(word.word) for word in words] for words in (truth, written))
+    alike = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    return [written[b + step].start_s - truth[a + step].start_s for a, b, size in alike for step in range(size)]
+
+
+def our_timers(recognizer: Recognizer) -> list[Timer]:
+    """Each source of word times in each mode, and the known text aligned."""
+    bundle = recognizer.bundle
+    language = LANGUAGE if LANGUAGE in bundle.languages else ""
+    timers = []
+    for source in SOURCES if bundle.ctc is not None else SOURCES[:1]:
+        for mode in (mode for mode in MODES if mode in bundle.latency_modes):
+            options = Options(latency_mode=mode, language=language, interim=False, word_times=source)
+            timers.append(Timer(f"{bundle.name} {mode}, {source}", _heard(recognizer, options)))
+        options = Options(language=language, word_times=source)
+        timers.append(Timer(f"{bundle.name}, text known, {source}", _aligned(recognizer, options)))
+    return timers
+
+
+def _heard(recognizer: Recognizer, options: Options) -> Callable[[Samples, str], Placed]:
+    def place(samples: Samples, text: str) -> Placed:
+        words = (word for one in recognizer.transcribe(samples, options).segments for word in one.words)
+        return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+
+    return place
+
+
+def _aligned(recognizer: Recognizer, options: Options) -> Callable[[Samples, str], Placed]:
+    def place(samples: Samples, text: str) -> Placed:
+        words = recognizer.align(samples, text, options).words
+        return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+
+    return place
+
+
+def peer_timer(name: str, weights: str, threads: int) -> Timer:
+    """faster-whisper's word times. NotFoundError where it is not there."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError as error:
+        raise NotFoundError(f"faster-whisper is not installed: {error}") from error
+    model: Any = WhisperModel(weights, device="cpu", compute_type="int8", cpu_threads=threads)
+
+    def place(samples: Samples, text: str) -> Placed:
+        segments, _ = model.transcribe(
+            samples, language=LANGUAGE, beam_size=5, temperature=0.0, condition_on_previous_text=False,
+            word_timestamps=True,
+        )  # fmt: skip
+        return [TimedWord(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words]
+
+    return Timer(f"{name} word_timestamps", place)
+
+
+def listen(timer: Timer, name: str, clips: Iterable[tuple[Samples, str, Placed]]) -> Onsets:
+    """A system through the clips of a set: (samples, text, true words) each."""
+    said = written = 0
+    errors: list[float] = []
+    for samples, text, truth in clips:
+        placed = timer.place(samples, text)
+        said, written = said + len(truth), written + len(placed)
+        errors += errors_of(truth, placed)
+    return Onsets(timer.name, name, said, written, tuple(errors))
+
+
+def as_text(rows: Sequence[Onsets]) -> str:
+    head = ["set", "word times", "words found", "median ms", "nine in ten ms", "bias ms", "F1 %"]
+    body = [
+        [
+            row.set,
+            row.system,
+            f"{len(row.errors_s)} of {row.said}",
+            number(row.percentile(50), 0, unit=1000),
+            number(row.percentile(90), 0, unit=1000),
+            number(row.bias_s, 0, unit=1000),
+            number(row.f1, 1),
+        ]
+        for row in rows
+    ]
+    return table(head, body) + f"\n\nF1: the same word, its start within {1000 * NEAR_S:.0f} ms."
+
+
+def seconds(samples: Samples) -> float:
+    return samples.size / SAMPLE_RATE

@@ -1,0 +1,137 @@
+"""Whether a word can be trusted when its confidence is high: ours and a peer's, on speech, cut speech and no speech.
+
+AUC is the area under the receiver's curve: how often something right is surer than something wrong. The calibration
+error is the mean distance of what was promised to what was kept, in ten bins.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asr.errors import NotFoundError
+from asr.runtime.recognizer import Options, Recognizer
+from asr.train.calibrate import area, calibration_error, is_bad, right_words
+from asr.train.manifest import Utterance, load
+from asr.train.markdown import number, table
+from asr.train.peers import LANGUAGE
+
+CUT = 0.6  # of an utterance that is broken off, often amid a word
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A word, or all that was heard in a recording, with how sure its system was."""
+
+    text: str
+    sure: float
+
+
+@dataclass(frozen=True)
+class Truster:
+    """A system with a confidence: words, and for what each segment says as a whole how sure it is of that."""
+
+    name: str
+    hear: Callable[[Samples], tuple[list[Claim], list[Claim]]]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """A system over all recordings."""
+
+    system: str
+    words: int
+    words_right: int
+    word_auc: float | None
+    calibration_error: float | None
+    segments: int
+    segments_bad: int
+    segment_auc: float | None
+
+
+def our_truster(recognizer: Recognizer, mode: str) -> Truster:
+    bundle = recognizer.bundle
+    options = Options(mode, LANGUAGE if LANGUAGE in bundle.languages else "", interim=False)
+
+    def hear(samples: Samples) -> tuple[list[Claim], list[Claim]]:
+        finals = recognizer.transcribe(samples, options).segments
+        words = [Claim(word.text, word.confidence) for final in finals for word in final.words]
+        return words, [Claim(final.text, 1 - final.doubt) for final in finals]
+
+    return Truster(f"{bundle.name} {mode}", hear)
+
+
+def peer_truster(name: str, weights: str, threads: int) -> Truster:
+    """faster-whisper: its word probability, and of a segment its mean probability. NotFoundError: it is not there."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError as error:
+        raise NotFoundError(f"faster-whisper is not installed: {error}") from error
+    model: Any = WhisperModel(weights, device="cpu", compute_type="int8", cpu_threads=threads)
+
+    def hear(samples: Samples) -> tuple[list[Claim], list[Claim]]:
+        segments, _ = model.transcribe(
+            samples, language=LANGUAGE, beam_size=5, temperature=0.0, condition_on_previous_text=False,
+            word_timestamps=True,
+        )  # fmt: skip
+        found = list(segments)
+        words = [Claim(word.word, float(word.probability)) for one in found for word in one.words]
+        return words, [Claim(one.text, float(np.exp(one.avg_logprob))) for one in found]
+
+    return Truster(name, hear)
+
+
+def trials(utterances: Iterable[Utterance]) -> Iterable[tuple[Samples, str]]:
+    """Each as it is and, where somebody speaks, broken off: what is then not said cannot be written rightly."""
+    for utterance in utterances:
+        samples = load(utterance)
+        yield samples, utterance.text
+        if utterance.text:
+            yield samples[: round(CUT * samples.size)], utterance.text
+
+
+def trust(truster: Truster, recordings: Iterable[tuple[Samples, str]]) -> Trust:
+    """Of one segment in a recording it is known whether it is bad; of several it is not, and they are not counted."""
+    sure: list[float] = []
+    right: list[bool] = []
+    judged: list[tuple[float, bool]] = []
+    for samples, text in recordings:
+        words, segments = truster.hear(samples)
+        sure += [word.sure for word in words]
+        right += right_words(text, words)
+        if len(segments) == 1:
+            judged.append((segments[0].sure, not is_bad(text, segments[0].text)))
+    good = np.array([ok for _, ok in judged], bool)
+    return Trust(
+        truster.name,
+        len(right),
+        sum(right),
+        area(np.array(right, bool), np.array(sure)),
+        calibration_error(np.array(right, bool), np.array(sure)) if right else None,
+        len(judged),
+        int((~good).sum()),
+        area(good, np.array([value for value, _ in judged])),
+    )
+
+
+def as_text(rows: Sequence[Trust]) -> str:
+    head = ["system", "words", "right %", "AUC of words", "calibration error", "segments", "bad", "AUC of segments"]
+    body = [
+        [
+            row.system,
+            str(row.words),
+            number(row.words_right / row.words if row.words else None, 1, unit=100),
+            number(row.word_auc, 3),
+            number(row.calibration_error, 3),
+            str(row.segments),
+            str(row.segments_bad),
+            number(row.segment_auc, 3),
+        ]
+        for row in rows
+    ]
+    told = f"Each recording whole and cut to {100 * CUT:.0f} %; a segment is bad where half of its words are wrong."
+    return table(head, body) + f"\n\n{told}"
