@@ -53,7 +53,7 @@ from asr.train.evaluate import LATENCIES, Sets, describe, headline, read_sets
 from asr.train.feed import Feed, Heard, hear, true_lags_s
 from asr.train.live_peers import LivePeer, open_live_peer
 from asr.train.manifest import Utterance, load
-from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, SAMPLE_RATE
+from asr.train.peers import LANGUAGE, SAMPLE_RATE
 from asr.train.report import POOLED
 from asr.train.score import Counts, count, pool
 
@@ -145,7 +145,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")
     add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: of each set, looped (%(default)s)")
     add("--threads", type=_count, default=1, metavar="N", help="of one computation (%(default)s)")
-    add("--peer", metavar="faster-whisper=DIR", help="onsets, trust: beside faster-whisper with these weights")
+    add(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="onsets, trust: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too (repeatable)",
+    )
     add("--live_peer", metavar="whisper_streaming=REPOSITORY:WEIGHTS", help="latency: beside it, in chunks of 640 ms")
     add("--output", type=Path, metavar="DIR", help=f"write bench.md, bench.json and {ROWS} there")
     return parser
@@ -401,8 +407,7 @@ def onsets(bench: Bench) -> Table:
     if not bench.timed:
         return Table("No set has word times.", [])
     timers = timing.our_timers(bench.recognizer)
-    if bench.options.peer:
-        timers.append(timing.peer_timer(*_peer(bench), bench.options.threads))
+    timers += [timing.peer_timer(peer, bench.options.threads) for peer in bench.options.peer]
     rows = []
     for name, utterances in bench.timed.items():
         clips = [(load(one), one.text, one.words) for one in utterances[: bench.options.limit]]
@@ -417,21 +422,14 @@ def trusted(bench: Bench) -> Table:
     trusters = [
         trust.our_truster(recognizer, mode) for mode in ("full", LIVE) if mode in recognizer.bundle.latency_modes
     ]
-    if bench.options.peer:
-        trusters.append(trust.peer_truster(*_peer(bench), bench.options.threads))
+    peers = [peer for peer in bench.options.peer if not peer.startswith("openai-whisper")]  # it gives words no trust
+    trusters += [trust.peer_truster(peer, bench.options.threads) for peer in peers]
     heard = [one for sets in (bench.speech, bench.silent) for each in sets.values() for one in each[:limit]]
     rows = []
     for truster in trusters:
         rows.append(trust.trust(truster, trust.trials(heard)))
         bench.note("trust", asdict(rows[-1]))
     return Table(trust.as_text(rows), [asdict(row) for row in rows])
-
-
-def _peer(bench: Bench) -> tuple[str, str]:
-    name, _, weights = bench.options.peer.partition("=")
-    if name != "faster-whisper":
-        raise NotSupportedError(f"onsets and trust know the peer faster-whisper=DIR, not {bench.options.peer!r}")
-    return name, weights or FASTER_WHISPER_WEIGHTS
 
 
 TABLES: Mapping[str, Callable[[Bench], Table]] = {

@@ -19,7 +19,7 @@ from asr.errors import NotFoundError, OptionError
 from asr.runtime.result import Word
 from asr.train.clips import Samples
 from asr.train.feed import Heard
-from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.peers import LANGUAGE, SAMPLE_RATE, package
 
 WHISPER_STREAMING = "whisper_streaming"
 
@@ -38,10 +38,7 @@ def open_live_peer(told: str, threads: int) -> LivePeer:
         raise OptionError(f"a live peer is {WHISPER_STREAMING}=REPOSITORY:WEIGHTS, not {told!r}")
     if not (Path(repository) / "whisper_online.py").is_file():
         raise NotFoundError(f"{repository} is no clone of whisper_streaming: it has no whisper_online.py")
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise NotFoundError(f"faster-whisper is not installed: {error}") from error
+    faster_whisper = package("faster_whisper", "faster-whisper")
     sys.path.insert(0, repository)
     module: Any = importlib.import_module("whisper_online")
 
@@ -49,7 +46,7 @@ def open_live_peer(told: str, threads: int) -> LivePeer:
         """Its own asks for a GPU."""
 
         def load_model(self, modelsize: str | None = None, cache_dir: str | None = None, model_dir: str = "") -> Any:
-            return WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=threads)
+            return faster_whisper.WhisperModel(model_dir, device="cpu", compute_type="int8", cpu_threads=threads)
 
     recogniser = OnTheCpu(LANGUAGE, model_dir=weights)
     return LivePeer(name, lambda samples, chunk_s: listen(module.OnlineASRProcessor(recogniser), samples, chunk_s))

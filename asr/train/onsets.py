@@ -7,17 +7,18 @@ written less the true one. F1 asks for more: the same word, and its start within
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import NotFoundError
+from asr.errors import NotFoundError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.times import SOURCES
 from asr.train.manifest import TimedWord
 from asr.train.markdown import number, table
-from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, SAMPLE_RATE, package
 from asr.train.score import normalise
 
 NEAR_S = 0.05
@@ -97,13 +98,20 @@ def _aligned(recognizer: Recognizer, options: Options) -> Callable[[Samples, str
     return place
 
 
-def peer_timer(name: str, weights: str, threads: int) -> Timer:
-    """faster-whisper's word times. NotFoundError where it is not there."""
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise NotFoundError(f"faster-whisper is not installed: {error}") from error
-    model: Any = WhisperModel(weights, device="cpu", compute_type="int8", cpu_threads=threads)
+def peer_timer(told: str, threads: int) -> Timer:
+    """faster-whisper=DIR or openai-whisper=FILE.pt. OptionError where it is neither, NotFoundError: it is absent."""
+    name, _, weights = told.partition("=")
+    if name == "faster-whisper":
+        return Timer(f"{name} word_timestamps", _faster_whisper(weights or FASTER_WHISPER_WEIGHTS, threads))
+    if name == "openai-whisper" and weights:
+        return Timer(f"{name} word_timestamps", _openai_whisper(Path(weights), threads))
+    raise OptionError(f"onsets are compared with faster-whisper=DIR and openai-whisper=FILE.pt, not {told!r}")
+
+
+def _faster_whisper(weights: str, threads: int) -> Callable[[Samples, str], Placed]:
+    model: Any = package("faster_whisper", "faster-whisper").WhisperModel(
+        weights, device="cpu", compute_type="int8", cpu_threads=threads
+    )
 
     def place(samples: Samples, text: str) -> Placed:
         segments, _ = model.transcribe(
@@ -112,7 +120,30 @@ def peer_timer(name: str, weights: str, threads: int) -> Timer:
         )  # fmt: skip
         return [TimedWord(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words]
 
-    return Timer(f"{name} word_timestamps", place)
+    return place
+
+
+def _openai_whisper(file: Path, threads: int) -> Callable[[Samples, str], Placed]:
+    """Its dynamic time warping over chosen heads, which a file does not tell: they are known by its name."""
+    whisper = package("whisper", "openai-whisper")
+    if not file.is_file():
+        raise NotFoundError(f"no weights at {file}: expected a .pt file of OpenAI's")
+    import torch
+
+    torch.set_num_threads(threads)
+    model: Any = whisper.load_model(str(file), device="cpu")
+    if heads := whisper._ALIGNMENT_HEADS.get(file.stem):
+        model.set_alignment_heads(heads)
+
+    def place(samples: Samples, text: str) -> Placed:
+        said = model.transcribe(
+            samples, language=LANGUAGE, temperature=0.0, condition_on_previous_text=False, word_timestamps=True,
+            fp16=False, verbose=None,
+        )  # fmt: skip
+        words = (word for segment in said["segments"] for word in segment["words"])
+        return [TimedWord(word["word"].strip(), word["start"], word["end"]) for word in words]
+
+    return place
 
 
 def listen(timer: Timer, name: str, clips: Iterable[tuple[Samples, str, Placed]]) -> Onsets:

@@ -82,12 +82,12 @@ def _ours(recognizer: Recognizer, mode: str, name: str, folder: Path) -> System:
 
 def _faster_whisper(name: str, weights: str, threads: int) -> list[System]:
     """faster-whisper in 8 bits, a row for each beam: no second try at a higher temperature, no text carried over."""
-    package = _package("faster_whisper", "faster-whisper")
+    faster_whisper = package("faster_whisper", "faster-whisper")
     if weights and not Path(weights).is_dir():
         raise NotFoundError(f"no weights at {weights}: expected a folder in CTranslate2's format")
     load: dict[str, Any] = {"device": "cpu", "compute_type": "int8", "cpu_threads": threads, "num_workers": 1}
     try:
-        model = package.WhisperModel(weights or FASTER_WHISPER_WEIGHTS, **load)
+        model = faster_whisper.WhisperModel(weights or FASTER_WHISPER_WEIGHTS, **load)
     except Exception as error:  # its downloads and its weights fail in many ways; to us each means that it is not there
         raise NotFoundError(f"faster-whisper could not open {weights or FASTER_WHISPER_WEIGHTS}: {error}") from error
     return [_beam(model, f"{name} beam {size}", size, load) for size in FASTER_WHISPER_BEAMS]
@@ -111,8 +111,8 @@ def _beam(model: Any, name: str, size: int, load: dict[str, Any]) -> System:
 
 def _pocketsphinx() -> System:
     """PocketSphinx with the English model in its package. It has one thread, whatever was asked for."""
-    package = _package("pocketsphinx", "pocketsphinx")
-    decoder = package.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
+    pocketsphinx = package("pocketsphinx", "pocketsphinx")
+    decoder = pocketsphinx.Decoder(samprate=SAMPLE_RATE, loglevel="FATAL")
 
     def transcribe(samples: NDArray[np.float32]) -> str:
         if not len(samples):
@@ -127,7 +127,7 @@ def _pocketsphinx() -> System:
     return System("pocketsphinx", transcribe, {"samprate": SAMPLE_RATE, "full_utt": True, "threads": 1})
 
 
-def _package(module: str, distribution: str) -> Any:
+def package(module: str, distribution: str) -> Any:
     """Import a peer only when it is asked for: none of them is a dependency of ours."""
     try:
         return importlib.import_module(module)

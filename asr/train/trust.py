@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import NotFoundError
+from asr.errors import OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.calibrate import area, calibration_error, is_bad, right_words
 from asr.train.manifest import Utterance, load
 from asr.train.markdown import number, table
-from asr.train.peers import LANGUAGE
+from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, package
 
 CUT = 0.6  # of an utterance that is broken off, often amid a word
 
@@ -65,13 +65,15 @@ def our_truster(recognizer: Recognizer, mode: str) -> Truster:
     return Truster(f"{bundle.name} {mode}", hear)
 
 
-def peer_truster(name: str, weights: str, threads: int) -> Truster:
-    """faster-whisper: its word probability, and of a segment its mean probability. NotFoundError: it is not there."""
-    try:
-        from faster_whisper import WhisperModel
-    except ImportError as error:
-        raise NotFoundError(f"faster-whisper is not installed: {error}") from error
-    model: Any = WhisperModel(weights, device="cpu", compute_type="int8", cpu_threads=threads)
+def peer_truster(told: str, threads: int) -> Truster:
+    """faster-whisper=DIR: its word probability, and of a segment its mean probability. OptionError where it is none,
+    NotFoundError where it is not there."""
+    name, _, weights = told.partition("=")
+    if name != "faster-whisper":
+        raise OptionError(f"trust is compared with faster-whisper=DIR, not {told!r}")
+    model: Any = package("faster_whisper", "faster-whisper").WhisperModel(
+        weights or FASTER_WHISPER_WEIGHTS, device="cpu", compute_type="int8", cpu_threads=threads
+    )
 
     def hear(samples: Samples) -> tuple[list[Claim], list[Claim]]:
         segments, _ = model.transcribe(

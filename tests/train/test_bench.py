@@ -447,7 +447,7 @@ def test_more_streams_are_tried_until_they_come_too_late(recognizer, data, monke
     monkeypatch.setattr(crowd, "gather", gather)
     options = argparse.Namespace(seconds=1.0, workers=2)
     speech = {"a": read_manifest(data / "a")}
-    bench.streams(bench.Bench(recognizer, speech, {}, options, lambda table, row: None))
+    bench.streams(bench.Bench(recognizer, speech, {}, {}, options, lambda table, row: None))
     assert asked == [1, 2, 4]
 
 
