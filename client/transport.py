@@ -37,6 +37,7 @@ LEVELS = {
     Level.PATH: speech_pb2.PATH,
     Level.TOP_K: speech_pb2.TOP_K,
     Level.MEAN_U8: speech_pb2.MEAN_U8,
+    Level.FULL: speech_pb2.FULL,
 }
 LOOPBACK = ("localhost:", "127.", "[::1]")
 
@@ -203,9 +204,14 @@ def _alignment(alignment: speech_pb2.Alignment) -> Alignment:
 
 
 def _row(row: speech_pb2.AlignmentRow) -> Row:
+    heads = None
     if row.HasField("mean_u8"):
         weights = np.frombuffer(row.mean_u8, np.uint8).astype(np.float32) / np.float32(U8_SCALE)
         frames = row.frame_offset + np.arange(len(weights))
+    elif row.HasField("full"):
+        heads = np.array(row.full.values, np.float32).reshape(row.full.layers, row.full.heads, row.full.frames)
+        weights = heads.mean(axis=(0, 1)) if heads.size else np.zeros(row.full.frames, np.float32)
+        frames = row.frame_offset + np.arange(row.full.frames)
     else:
         weights = np.array(row.top_k.weights, np.float32)
         frames = np.array(row.top_k.frames, np.int64)
@@ -218,6 +224,7 @@ def _row(row: speech_pb2.AlignmentRow) -> Row:
         weights=weights,
         entropy=row.entropy,
         provisional=row.provisional,
+        heads=heads,
     )
 
 

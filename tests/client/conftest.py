@@ -148,6 +148,11 @@ def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: 
         elif level == speech_pb2.TOP_K:
             row.top_k.frames[:] = [number, number + 1]
             row.top_k.weights[:] = [0.25, 0.75]
+        elif level == speech_pb2.FULL:  # two layers of three heads: all but the last head look where the row does
+            heads = np.zeros((2, 3, frames), np.float32)
+            heads[:, :2, number : number + 2] = (0.25, 0.75)
+            heads[:, 2, -1] = 0.5
+            row.full.CopyFrom(speech_pb2.FullWeights(layers=2, heads=3, frames=frames, values=heads.ravel()))
         else:
             row.frame_offset = number + 1
 

@@ -107,7 +107,7 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
     assert (streamed.encoding, streamed.sample_rate_hertz, streamed.audio_channel_count) == (1, 8000, 1)
 
 
-@pytest.mark.parametrize("level", [Level.MEAN_U8, Level.TOP_K, Level.PATH])
+@pytest.mark.parametrize("level", [Level.MEAN_U8, Level.TOP_K, Level.PATH, Level.FULL])
 def test_every_level_says_where_a_token_looked_most(target: str, level: Level) -> None:
     with Client(target) as speech:
         alignment = speech.recognize(CONTENT, Options(alignment=level)).segments[0].alignment
@@ -126,6 +126,26 @@ def test_weights_lie_at_their_frames(target: str) -> None:
     assert matrix.shape == (3, 99)
     np.testing.assert_allclose(matrix[0, :4], [0, 0.8, 0, 0], atol=1e-6)
     np.testing.assert_allclose(matrix[1, :4], [0, 0.2, 0.8, 0], atol=1e-6)
+
+
+def test_every_head_comes_at_its_place(target: str) -> None:
+    with Client(target) as speech:
+        alignment = speech.recognize(CONTENT, Options(alignment=Level.FULL)).segments[0].alignment
+    assert alignment is not None
+    heads = alignment.heads()
+    assert heads is not None
+    assert heads.dtype == np.float32
+    assert heads.shape == (3, 2, 3, 100)  # tokens, layers, heads, frames
+    assert heads[1, 1, 0, 1:3].tolist() == [0.25, 0.75]
+    assert heads[1, 1, 2].nonzero()[0].tolist() == [99]
+    np.testing.assert_allclose(alignment.matrix(), heads.mean(axis=(1, 2)))  # which heads align is not said
+
+
+def test_no_heads_unless_asked_for(target: str) -> None:
+    with Client(target) as speech:
+        alignment = speech.recognize(CONTENT, EVERYTHING).segments[0].alignment
+    assert alignment is not None
+    assert alignment.heads() is None
 
 
 def test_no_alignment_unless_asked_for(target: str) -> None:
