@@ -140,7 +140,7 @@ def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None
 
 def _write_alignment(transcript: Transcript, path: Path, stem: str, arguments: Arguments) -> None:
     extension = arguments.alignment_format
-    pages = ALIGNMENT_WRITERS[extension](path, aligned(transcript.segments))
+    pages = ALIGNMENT_WRITERS[extension](path, transcript.duration_s, aligned(transcript.segments))
     page = 0
     for page, content in enumerate(pages, start=1):
         _write(arguments.folder / f"{stem}{page_suffix(page, extension)}", content)

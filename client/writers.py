@@ -7,6 +7,7 @@ from typing import Any
 
 from client.alignments import AlignedSegment, to_json, to_npz
 from client.results import Segment, Transcript, Word
+from client.textgrid import textgrid
 
 
 def txt(transcript: Transcript) -> str:
@@ -33,27 +34,34 @@ WRITERS: dict[str, Callable[[Transcript], str]] = {  # the name is also the exte
 }
 
 
-# From a recording and the alignment of its segments: the contents of the files to write, one for each page.
-AlignmentWriter = Callable[[Path, Sequence[AlignedSegment]], Iterable[bytes]]
+# From a recording, its duration in seconds and the alignment of its segments: the contents of the files to write,
+# one for each page.
+AlignmentWriter = Callable[[Path, float, Sequence[AlignedSegment]], Iterable[bytes]]
 
 
-def png(recording: Path, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+def png(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
     from client.picture import pages  # matplotlib is an extra
 
     return pages(recording, segments, "png")
 
 
-def svg(recording: Path, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+def svg(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
     from client.picture import pages
 
     return pages(recording, segments, "svg")
 
 
+def praat(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    content = textgrid(duration_s, segments)
+    return [content] if content else []
+
+
 PICTURES = {"png": png, "svg": svg}
 ALIGNMENT_WRITERS: dict[str, AlignmentWriter] = {  # again the name is the extension
     **PICTURES,
-    "npz": lambda recording, segments: [to_npz(segments)],
-    "json": lambda recording, segments: [to_json(segments)],
+    "npz": lambda recording, duration_s, segments: [to_npz(segments)],
+    "json": lambda recording, duration_s, segments: [to_json(segments)],
+    "TextGrid": praat,
 }
 
 

@@ -291,6 +291,14 @@ def test_alignments_are_written_as_data(
     assert [word.end_s for word in segments[0].words] == [1.0, 2.0]
 
 
+def test_a_textgrid_covers_the_recording(target: str, recording: Writes, folder: Path) -> None:
+    path = str(recording(seconds=3.0))
+    assert main(["--server", target, "--alignment", "--alignment_format", "TextGrid", path]) == 0
+    lines = (folder / "talk.alignment.TextGrid").read_text().splitlines()
+    assert f"xmax = {Path(path).stat().st_size / 32000}" in lines  # as long as the server says the recording is
+    assert '            text = "64000"' in lines
+
+
 @pytest.mark.parametrize(("extension", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_a_picture_is_made_of_each_segment(
     target: str, recording: Writes, folder: Path, extension: str, magic: bytes
