@@ -24,8 +24,10 @@ of them in all. Times are seconds from the start of the recording. Provisional r
 import io
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ from client.results import Alignment, Segment, Word
 
 DECIMALS = 4  # of weights in json: they come as multiples of 1/255
 ROUNDING = 1e-6  # of a frame
+FURTHEST = 32  # characters over which a token's text is looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,22 @@ def _aligned(segment: Segment, alignment: Alignment) -> AlignedSegment:
         weights=np.pad(weights, ((0, 0), (0, unheard))),
         words=segment.words,
     )
+
+
+def word_of_token(words: Sequence[Word], pieces: Sequence[str]) -> list[int]:
+    """The number of the word that each token is a part of; -1 where there are no words.
+
+    Joined, words and pieces are the same text, but for the characters of which a token holds only a part.
+    """
+    text = "".join(word.text for word in words)
+    ends = list(accumulate(len(word.text) for word in words))
+    owners, at = [], 0
+    for piece in pieces:
+        found = text.find(piece, at, at + len(piece) + FURTHEST)
+        begins = at if found < 0 else found
+        owners.append(min(bisect_right(ends, begins), len(words) - 1))
+        at = begins + len(piece) if found >= 0 else at
+    return owners
 
 
 def to_npz(segments: Sequence[AlignedSegment]) -> bytes:

@@ -21,6 +21,7 @@ from client.alignments import AlignedSegment
 from client.errors import MissingPackageError
 from client.recording import Recording
 from client.results import Word
+from client.spectrogram import LOW_HZ, TOP_HZ, mel, mel_spectrogram
 
 try:
     from matplotlib import colormaps, font_manager, rc_context
@@ -55,10 +56,7 @@ SLANT = math.radians(55)  # of the words where they are too dense to lie flat
 INK, FAINT = "#1a1a1a", "#808080"
 COLORS, LIGHT = "magma", "#ffffff"  # perceptually uniform; what is drawn over it
 
-WINDOW_S, STEP_S, BLOCK = 0.025, 0.005, 256
 PAUSE_S = 0.08
-LOW_HZ, TOP_HZ, MELS = 60.0, 8000.0, 100  # below the lowest voice there is only rumble
-RANGE_DB, QUIET_DB, SILENCE = 65.0, -20.0, 1e-10  # QUIET_DB: what is all quiet shall look so
 TICKS_HZ = (500, 1000, 2000, 4000, 8000)
 
 
@@ -102,20 +100,6 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
         axes.set_facecolor(colormaps[COLORS](0.0))  # as silence is
         axes.spines[:].set_visible(False)
     return figure
-
-
-def mel_spectrogram(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """(mels, steps) in dB below the loudest, down to -RANGE_DB; a step is STEP_S, the bands are even in mel."""
-    window = np.hanning(round(WINDOW_S * sample_rate))
-    size = 4 * 2 ** math.ceil(math.log2(len(window)))  # fine bins, so that the narrow low bands hold some
-    padded = np.pad(samples, len(window) // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[:: round(STEP_S * sample_rate)]
-    bands = _mel_bands(np.fft.rfftfreq(size, 1 / sample_rate)).T
-    blocks = np.split(frames, range(BLOCK, len(frames), BLOCK))  # spectra are long: not all at once
-    power = np.concatenate([np.abs(np.fft.rfft(block * window, size)) ** 2 @ bands for block in blocks])
-    loudness = 10 * np.log10(np.maximum(power.T, SILENCE))
-    below: NDArray[np.float32] = np.maximum(loudness - max(loudness.max(), QUIET_DB), -RANGE_DB).astype(np.float32)
-    return below
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -200,12 +184,12 @@ def _draw_sound(axes: Axes, samples: NDArray[np.float32], sample_rate: int, star
             mel_spectrogram(samples, sample_rate),
             aspect="auto",
             origin="lower",
-            extent=(start_s, end_s, _mel(LOW_HZ), _mel(TOP_HZ)),
+            extent=(start_s, end_s, mel(LOW_HZ), mel(TOP_HZ)),
             cmap=COLORS,
             interpolation="bilinear",
         )
-    axes.set_ylim(_mel(LOW_HZ), _mel(TOP_HZ))
-    axes.set_yticks([_mel(hz) for hz in TICKS_HZ], [f"{hz / 1000:g}" for hz in TICKS_HZ])
+    axes.set_ylim(mel(LOW_HZ), mel(TOP_HZ))
+    axes.set_yticks([mel(hz) for hz in TICKS_HZ], [f"{hz / 1000:g}" for hz in TICKS_HZ])
     axes.set_ylabel("kHz", fontsize=FONT_SIZE, color=FAINT)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.tick_params(axis="y", labelsize=FONT_SIZE - 1, colors=FAINT, length=2)
@@ -280,22 +264,6 @@ def _width(text: str) -> float:
 def _ruler() -> Any:
     renderer: Any = RendererAgg  # untyped
     return renderer(1, 1, DPI)
-
-
-def _mel(hz: Any) -> Any:
-    """The mel scale of HTK."""
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-
-def _mel_bands(bins_hz: NDArray[Any]) -> NDArray[np.float64]:
-    """(mels, bins) triangles, each from the middle of its lower neighbour to that of its upper one."""
-    edges = np.linspace(_mel(LOW_HZ), _mel(TOP_HZ), MELS + 2)
-    lower, middle, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    mel = _mel(bins_hz)
-    rise, fall = (mel - lower) / (middle - lower), (upper - mel) / (upper - middle)
-    triangles = np.minimum(rise, fall).clip(0)
-    bands: NDArray[np.float64] = triangles / triangles.sum(axis=1, keepdims=True).clip(1e-9)
-    return bands
 
 
 def _file(figure: Figure, extension: str) -> bytes:

@@ -56,6 +56,8 @@ def _prepare(arguments: Arguments) -> None:
         import_module("client.recording")
     if arguments.alignment and arguments.alignment_format in PICTURES:
         import_module("client.picture")
+    if arguments.alignment and arguments.alignment_format == "html":
+        import_module("client.report")
     arguments.folder.mkdir(parents=True, exist_ok=True)
 
 

@@ -56,12 +56,19 @@ def praat(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]
     return [content] if content else []
 
 
+def page(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    from client.report import report  # soundfile is an extra
+
+    return [report(recording, segments)]
+
+
 PICTURES = {"png": png, "svg": svg}
 ALIGNMENT_WRITERS: dict[str, AlignmentWriter] = {  # again the name is the extension
     **PICTURES,
     "npz": lambda recording, duration_s, segments: [to_npz(segments)],
     "json": lambda recording, duration_s, segments: [to_json(segments)],
     "TextGrid": praat,
+    "html": page,
 }
 
 

@@ -160,7 +160,7 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
         (["--latency", "500", "a.wav"], "--latency"),
         (["--output_format", "srt", "a.wav"], "--output_format"),
-        (["--alignment", "--alignment_format", "html", "a.wav"], "--alignment_format"),
+        (["--alignment", "--alignment_format", "pdf", "a.wav"], "--alignment_format"),
         (["--out", "x", "a.wav"], "--out"),
     ],
 )
