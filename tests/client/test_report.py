@@ -202,15 +202,15 @@ def test_a_browser_shows_it(recording: Writes, tmp_path: Path) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     done = subprocess.run(
-        [str(BROWSER), *flags, profile, "--timeout=4000", "--dump-dom", page.as_uri()],
+        [str(BROWSER), *flags, profile, "--virtual-time-budget=20000", "--dump-dom", page.as_uri()],
         capture_output=True,
         text=True,
         timeout=120,
         check=True,
     )
     found = json.loads(Page(done.stdout.encode()).texts["output"][0])
-    assert found["words"] == [" one", HOSTILE]
-    assert found["told"].endswith("0:00.50 to 0:01.00, looked most at 0:00.75, sure to 75 %")
+    assert found["words"] == ["one", HOSTILE]
+    assert found["told"].endswith("0:00.50 to 0:01.00, looked most at 0:00.75, probability 75 %")
     assert found["shown"] == found["now"] == [False, True]
     assert found["redrawn"]
     assert found["look"] == [[37, 8], [38, 2]]
