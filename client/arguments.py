@@ -9,6 +9,8 @@ from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
 from client.writers import ALIGNMENT_WRITERS, WRITERS
 
+LEVELS = {"mean": Level.MEAN_U8, "full": Level.FULL}
+ONE_MAP = ("TextGrid", "html")  # formats that have no place for a map for each head
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
@@ -44,6 +46,7 @@ class Arguments(argparse.Namespace):
     word_timestamps: bool
     alignment: bool
     alignment_format: str
+    alignment_level: str
 
     @property
     def text_to_stdout(self) -> bool:
@@ -61,7 +64,7 @@ class Arguments(argparse.Namespace):
             language=self.language,
             model=self.model,
             words=self.word_timestamps or self.alignment,
-            alignment=Level.MEAN_U8 if self.alignment else Level.NONE,
+            alignment=LEVELS[self.alignment_level] if self.alignment else Level.NONE,
             interim_results=interim_results,
         )
 
@@ -76,6 +79,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     arguments.server = arguments.server or DEFAULT_TARGET
     arguments.packet_ms = arguments.packet_ms or PACKET_MS
     arguments.alignment_format = arguments.alignment_format or "png"
+    arguments.alignment_level = arguments.alignment_level or "mean"
     return arguments
 
 
@@ -104,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--word_timestamps", action="store_true", help="with --output_format json: the words with their times")
     add("--alignment", action="store_true", help="write where each token looked")
     add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment (png)")
+    add(
+        "--alignment_level",
+        choices=LEVELS,
+        help="with --alignment: the mean over the heads that align, or every layer and head (mean)",
+    )
     return parser
 
 
@@ -114,9 +123,12 @@ def _conflict(arguments: Arguments) -> str | None:
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
+        ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),
     ):
         if given and not there:
             return f"{flag} means nothing without {needed}"
+    if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
+        return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
     if arguments.server is not None and not TARGET.fullmatch(arguments.server):

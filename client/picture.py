@@ -66,7 +66,7 @@ def pages(path: Path, segments: Sequence[AlignedSegment], extension: str) -> Ite
     for segment in segments:
         if segment.weights.size:
             samples = recording.between(segment.start_s, segment.end_s)
-            yield _file(draw(segment, samples, recording.sample_rate), extension)
+            yield file_of(draw(segment, samples, recording.sample_rate), extension)
 
 
 def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int) -> Figure:
@@ -74,7 +74,7 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
     duration_s = segment.end_s - segment.start_s
     across = min(max(duration_s * WIDTH_PER_SECOND, MIN_WIDTH), MAX_WIDTH)
     down = max(MIN_ATTENTION_HEIGHT, len(segment.pieces) * ROW_HEIGHT)
-    pieces = [_piece_label(*token) for token in zip(segment.pieces, segment.token_ids, strict=True)]
+    pieces = [piece_label(*token) for token in zip(segment.pieces, segment.token_ids, strict=True)]
     words = _place(segment.words, segment.start_s, across / duration_s)
 
     left = MARGIN + max(HZ_LABELS, words.left, max(map(_width, pieces)) + LABEL_GAP)
@@ -131,7 +131,7 @@ class _WordLabels:
 
 def _place(words: Sequence[Word], start_s: float, inches_per_second: float) -> _WordLabels:
     """Labels over the middles of the words: flat where all have room, else slanted and moved a little apart."""
-    texts = tuple(_drawable(word.text.strip()) for word in words)
+    texts = tuple(drawable(word.text.strip()) for word in words)
     widths = np.array([_width(text) for text in texts])
     middles = np.array([((word.start_s + word.end_s) / 2 - start_s) * inches_per_second for word in words])
     line = FONT_SIZE * LINE / POINTS_PER_INCH
@@ -163,7 +163,7 @@ def _draw_words(axes: Axes, words: _WordLabels) -> None:
             rotation_mode="anchor",
             horizontalalignment="left" if words.slanted else "center",
             verticalalignment="baseline",
-            fontproperties=_font(text),
+            fontproperties=font(text),
             color=INK,
             parse_math=False,
             annotation_clip=False,
@@ -214,7 +214,7 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
     axes.set_yticks(np.arange(tokens) + 0.5, pieces)
     for label, piece in zip(axes.get_yticklabels(), pieces, strict=True):
         label.set_parse_math(False)
-        label.set_fontproperties(_font(piece))
+        label.set_fontproperties(font(piece))
     axes.tick_params(axis="y", length=0, pad=LABEL_GAP * POINTS_PER_INCH, labelcolor=INK)
     axes.tick_params(axis="x", labelsize=FONT_SIZE, colors=FAINT, length=3)
     axes.set_xlabel("seconds", fontsize=FONT_SIZE, color=FAINT)
@@ -225,14 +225,14 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
     scale.set_ylabel("attention", fontsize=FONT_SIZE - 1, color=FAINT)
 
 
-def _piece_label(piece: str, token_id: int) -> str:
+def piece_label(piece: str, token_id: int) -> str:
     """The token's text; its number where it is only a part of a character."""
     if not piece:
         return f"#{token_id}"
-    return _drawable(piece.strip()) or "\N{OPEN BOX}"
+    return drawable(piece.strip()) or "\N{OPEN BOX}"
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text with a square for each character that no font can draw. matplotlib would warn of each."""
     known = _characters(FONT).union(*(_characters(family) for family in _fallbacks() if not text.isascii()))
     return "".join(character if ord(character) in known and character.isprintable() else NO_GLYPH for character in text)
@@ -250,14 +250,14 @@ def _fallbacks() -> tuple[str, ...]:
     return tuple(family for family in FALLBACK_FONTS if family in installed)
 
 
-def _font(text: str) -> FontProperties:
+def font(text: str) -> FontProperties:
     families = [FONT] if text.isascii() else [FONT, *_fallbacks()]
     return FontProperties(family=families, size=FONT_SIZE)
 
 
 def _width(text: str) -> float:
     """Inches."""
-    return float(_ruler().get_text_width_height_descent(text, _font(text), ismath=False)[0]) / DPI
+    return float(_ruler().get_text_width_height_descent(text, font(text), ismath=False)[0]) / DPI
 
 
 @cache
@@ -266,7 +266,7 @@ def _ruler() -> Any:
     return renderer(1, 1, DPI)
 
 
-def _file(figure: Figure, extension: str) -> bytes:
+def file_of(figure: Figure, extension: str) -> bytes:
     """The same bytes for the same figure: no date, no random names."""
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "asr"}):

@@ -40,15 +40,20 @@ AlignmentWriter = Callable[[Path, float, Sequence[AlignedSegment]], Iterable[byt
 
 
 def png(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
-    from client.picture import pages  # matplotlib is an extra
-
-    return pages(recording, segments, "png")
+    return _pictures(recording, segments, "png")
 
 
 def svg(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
-    from client.picture import pages
+    return _pictures(recording, segments, "svg")
 
-    return pages(recording, segments, "svg")
+
+def _pictures(recording: Path, segments: Sequence[AlignedSegment], extension: str) -> Iterable[bytes]:
+    """Of every head where they came, else of the mean over those that align."""
+    from client import heads, picture  # matplotlib is an extra
+
+    if any(segment.heads is not None for segment in segments):
+        return heads.pages(segments, extension)
+    return picture.pages(recording, segments, extension)
 
 
 def praat(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:

@@ -98,7 +98,7 @@ def test_no_text_warns_or_fails(extension: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = draw(replace(aligned, pieces=tuple(STRANGE), words=words), hum(), RATE)
-        assert picture._file(figure, extension)
+        assert picture.file_of(figure, extension)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[1] == "#101"  # a part of a character has a number only
     assert labels[4] == "$x$ $"
@@ -106,16 +106,16 @@ def test_no_text_warns_or_fails(extension: str) -> None:
 
 def test_an_installed_font_helps_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = chr(min(picture._characters("STIXGeneral") - picture._characters(picture.FONT) - {0}))
-    assert picture._drawable(lacking) == picture.NO_GLYPH
+    assert picture.drawable(lacking) == picture.NO_GLYPH
     monkeypatch.setattr(picture, "_fallbacks", lambda: ("STIXGeneral",))
-    assert picture._drawable(lacking) == lacking
+    assert picture.drawable(lacking) == lacking
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0, np.float32), np.zeros(RATE, np.float32), hum(0.001)])
 def test_a_recording_may_be_silent_or_short(samples: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert picture._file(draw(segment(), samples, RATE), "png")
+        assert picture.file_of(draw(segment(), samples, RATE), "png")
 
 
 def test_a_token_that_looked_nowhere_is_not_on_the_path() -> None:

@@ -116,7 +116,8 @@ def test_text_and_names_are_data_whatever_they_hold(recording: Writes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.wav", "audio/wav"), ("a.flac", "audio/flac"), ("a.ogg", "audio/ogg"), ("a.mp3", "audio/mpeg")]
+    ("name", "kind"),
+    [("a.wav", "audio/wav"), ("a.flac", "audio/flac"), ("a.ogg", "audio/ogg"), ("a.mp3", "audio/mpeg")],
 )
 def test_a_recording_that_browsers_play_is_there_byte_for_byte(tmp_path: Path, name: str, kind: str) -> None:
     path = tmp_path / name
@@ -174,7 +175,8 @@ window.addEventListener("load", async () => {
   found.told = told.textContent;
   found.shown = words.map((word) => word.classList.contains("shown"));
   found.redrawn = pixels() !== before;
-  found.look = [...segments[0].look(1)].map((weight) => Math.round(10 * weight)).flatMap((weight, at) => weight ? [[at, weight]] : []);
+  const tenths = [...segments[0].look(1)].map((weight) => Math.round(10 * weight));
+  found.look = tenths.flatMap((weight, at) => weight ? [[at, weight]] : []);
   if (audio.readyState < 1) await until("loadedmetadata");
   found.duration = audio.duration;
   const moved = until("seeked");

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -155,6 +156,11 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--packet_ms", "20", "a.wav"], "--packet_ms means nothing without --stream"),
         (["--stream", "--packet_ms", "0", "a.wav"], "from 1 up"),
         (["--alignment_format", "svg", "a.wav"], "--alignment_format means nothing without --alignment"),
+        (["--alignment_level", "full", "a.wav"], "--alignment_level means nothing without --alignment"),
+        (
+            ["--alignment", "--alignment_level", "full", "--alignment_format", "html", "a.wav"],
+            "no place for every head",
+        ),
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
@@ -289,6 +295,18 @@ def test_alignments_are_written_as_data(
     assert segments[0].token_ids == (50, 51)  # the provisional row is left out
     assert segments[0].weights.argmax(axis=1).tolist() == [1, 2]
     assert [word.end_s for word in segments[0].words] == [1.0, 2.0]
+
+
+def test_every_head_is_written_when_asked_for(target: str, recording: Writes, folder: Path) -> None:
+    path = str(recording(seconds=1.0))
+    for extension in ("npz", "png"):
+        flags = ["--alignment", "--alignment_level", "full", "--alignment_format", extension]
+        assert main(["--server", target, *flags, path]) == 0
+    (segment,) = from_npz((folder / "talk.alignment.npz").read_bytes())
+    assert segment.heads is not None
+    assert segment.heads.shape[:3] == (2, 2, 3)
+    np.testing.assert_allclose(segment.weights, segment.heads.mean(axis=(1, 2)))
+    assert (folder / "talk.alignment.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_textgrid_covers_the_recording(target: str, recording: Writes, folder: Path) -> None:
