@@ -3,6 +3,7 @@
 from client.errors import CallError, ClientError, FileError, MissingPackageError, NoServerError
 from client.results import (
     FLUSH,
+    Aligned,
     Alignment,
     Cursors,
     Endpointing,
@@ -23,6 +24,7 @@ from client.sdk import AsyncClient, Client
 
 __all__ = [
     "FLUSH",
+    "Aligned",
     "Alignment",
     "AsyncClient",
     "CallError",

@@ -34,6 +34,7 @@ class Arguments(argparse.Namespace):
     server: str
     local: bool
     model_dir: Path | None
+    text: Path | None
     stream: bool
     fast: bool
     packet_ms: int
@@ -63,7 +64,7 @@ class Arguments(argparse.Namespace):
             rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
-            words=self.word_timestamps or self.alignment,
+            words=self.word_timestamps or self.alignment or self.text is not None,
             alignment=LEVELS[self.alignment_level] if self.alignment else Level.NONE,
             interim_results=interim_results,
         )
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
     add("--model_dir", type=Path, metavar="DIR", help="with --local: the exported model it serves (the bundled one)")
+    add("--text", type=Path, metavar="FILE", help="what is said in the one recording: do not recognise it, place it")
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
     add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
@@ -129,6 +131,11 @@ def _conflict(arguments: Arguments) -> str | None:
             return f"{flag} means nothing without {needed}"
     if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
         return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
+    if arguments.text is not None:
+        if arguments.stream or arguments.rescore_finals:
+            return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
+        if len(arguments.files) > 1:
+            return "--text is what is said in one recording: give one FILE"
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
     if arguments.server is not None and not TARGET.fullmatch(arguments.server):

@@ -178,6 +178,7 @@ class Transcript:
 
     segments: tuple[Segment, ...]
     duration_s: float
+    score: float | None = None  # of a known text: how well it belongs to the recording, 0 to 1; None: it was recognised
 
     @property
     def text(self) -> str:
@@ -187,6 +188,14 @@ class Transcript:
     def language(self) -> str:
         """The language of the first segment that knows its own, or ""."""
         return next((segment.language for segment in self.segments if segment.language), "")
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A known text laid over its recording."""
+
+    segment: Segment  # all of the text
+    score: float  # 0 to 1: how well the text belongs to the recording
 
 
 def finals(updates: Iterable[Update]) -> tuple[Segment, ...]:

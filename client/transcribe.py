@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Arguments) -> None:
     """What would fail for every file fails before the first."""
-    if arguments.stream:
+    if arguments.stream or arguments.text:
         import_module("client.recording")
     if arguments.alignment and arguments.alignment_format in PICTURES:
         import_module("client.picture")
@@ -107,8 +107,26 @@ def _transcript(client: Client, path: Path, arguments: Arguments) -> Transcript:
         raise FileError("the file is empty: there is no recording in it")
     if arguments.stream:
         return _streamed(client, path, arguments)
+    if arguments.text:
+        return _placed(client, path, arguments.text, arguments)
     with live.waiting(f"transcribing {path}"):
         return client.recognize_file(path, arguments.options())
+
+
+def _placed(client: Client, path: Path, text_path: Path, arguments: Arguments) -> Transcript:
+    """The known text with its places in the recording."""
+    from client.recording import Recording
+
+    try:
+        text = text_path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise FileError(f"its text in {text_path} is not UTF-8") from None
+    if not text:
+        raise FileError(f"its text in {text_path} is empty: there is nothing to place")
+    duration_s = Recording(path).duration_s  # the answer does not say
+    with live.waiting(f"placing {text_path} in {path}"):
+        placed = client.align_file(path, text, arguments.options())
+    return Transcript((placed.segment,), duration_s, placed.score)
 
 
 def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
@@ -131,7 +149,7 @@ def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
 
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
-    if not arguments.word_timestamps:  # words that came for the alignment's sake
+    if not arguments.word_timestamps and not arguments.text:  # words that came for the alignment's sake
         transcript = replace(transcript, segments=tuple(replace(s, words=()) for s in transcript.segments))
     text = WRITERS[arguments.output_format](transcript)
     if arguments.text_to_stdout:

@@ -17,14 +17,16 @@ def txt(transcript: Transcript) -> str:
 
 
 def whisper_json(transcript: Transcript) -> str:
-    """Whisper's shape; words where the transcript has any."""
+    """Whisper's shape; words where the transcript has any, and of a known text its score."""
     words = any(segment.words for segment in transcript.segments)
-    whole = {
+    whole: dict[str, Any] = {
         "text": transcript.text,
         "language": transcript.language,
         "duration": round(transcript.duration_s, 3),
         "segments": [_segment(number, segment, words) for number, segment in enumerate(transcript.segments)],
     }
+    if transcript.score is not None:
+        whole["score"] = round(transcript.score, 4)
     return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
 
 

@@ -31,6 +31,7 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
         self.interim_results: list[bool] = []
         self.streaming_configs: list[Any] = []
         self.packet_bytes: list[int] = []
+        self.texts: list[str] = []  # to be placed
         self.called = threading.Event()
         self.ended = threading.Event()  # a call, in whatever way
 
@@ -78,6 +79,25 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
                 stable = _result(rest[:half], final, config, is_final=False, stability=1.0)
                 yield response([stable, _result(rest[half:], final, config, is_final=False, stability=0.5)])
         yield response(_finals(received[final:], final, config))
+
+    def Align(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The words of the text, spread evenly over the bytes; the score is the share of them in lower case."""
+        self._begin(request.config, context)
+        self.texts.append(request.text)
+        end_s, words = len(request.audio_content) / BYTES_PER_S, request.text.split()
+        response = speech_pb2.AlignResponse(score=sum(word.islower() for word in words) / len(words))
+        best = response.alternative
+        best.transcript = request.text
+        best.token_ids[:] = range(50, 50 + len(words))
+        if request.config.enable_word_time_offsets:
+            edges = np.linspace(0, end_s, len(words) + 1)
+            for word, start_s, stop_s in zip(words, edges, edges[1:], strict=False):
+                best.words.add(
+                    word=f" {word}", start_time=_duration(start_s), end_time=_duration(stop_s), confidence=0.5
+                )
+        if request.config.alignment.level != speech_pb2.NONE:
+            _align(response.alignment, [f" {word}" for word in words], request.config.alignment.level, 0.0, end_s)
+        return response
 
     def ListModels(self, request: Any, context: grpc.ServicerContext) -> Any:
         return speech_pb2.ListModelsResponse(

@@ -29,6 +29,7 @@ EVERYTHING = Options(words=True, alignment=Level.MEAN_U8)
 def test_public_names_are_these() -> None:
     assert client.__all__ == [
         "FLUSH",
+        "Aligned",
         "Alignment",
         "AsyncClient",
         "CallError",
@@ -199,6 +200,47 @@ def test_leaving_the_loop_ends_the_call(target: str, service: Any) -> None:
         updates.close()  # type: ignore[attr-defined]
         assert service.ended.wait(30)
     more.set()
+
+
+def test_a_known_text_is_placed(target: str, service: Any) -> None:
+    with Client(target) as speech:
+        placed = speech.align(CONTENT, "Say yes now", Options(words=True, alignment=Level.MEAN_U8, language="de"))
+        bare = speech.align(CONTENT, "yes")
+    seconds = len(CONTENT) / 32000
+    assert placed.score == pytest.approx(2 / 3)
+    assert placed.segment.text == "Say yes now"
+    assert [word.text for word in placed.segment.words] == [" Say", " yes", " now"]
+    assert placed.segment.words[1].start_s == pytest.approx(seconds / 3)
+    assert placed.segment.alignment is not None
+    assert [row.piece for row in placed.segment.alignment.rows] == [" Say", " yes", " now", ""]
+    assert (placed.segment.start_s, placed.segment.is_final) == (0.0, True)
+    assert placed.segment.end_s == pytest.approx(seconds, abs=0.02)
+    assert (bare.segment.alignment, bare.segment.words, bare.score) == (None, (), 1.0)
+    assert service.texts == ["Say yes now", "yes"]
+    assert service.configs[0].language_code == "de"
+
+
+def test_a_text_to_place_may_be_refused(target: str, nowhere: str) -> None:
+    with Client(target) as speech, pytest.raises(CallError, match="no model of this name"):
+        speech.align(CONTENT, "yes", Options(model="unknown"))
+    with Client(target) as speech, pytest.raises(CallError, match="64 MiB"):
+        speech.align(bytes(MAX_MESSAGE_BYTES + 1), "yes")
+    with Client(nowhere) as speech, pytest.raises(NoServerError):
+        speech.align(CONTENT, "yes")
+
+
+def test_the_async_client_places_a_text_too(target: str, recording: Any) -> None:
+    path = recording(seconds=1.0)
+
+    async def ask() -> Any:
+        async with AsyncClient(target) as speech:
+            return await speech.align_file(path, "say YES", EVERYTHING)
+
+    with Client(target) as speech:
+        expected = speech.align_file(path, "say YES", EVERYTHING)
+    placed = asyncio.run(ask())
+    assert (placed.score, placed.segment.words) == (expected.score, expected.segment.words)
+    assert placed.score == 0.5
 
 
 def test_models_are_listed_with_what_was_measured(target: str) -> None:

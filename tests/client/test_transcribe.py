@@ -161,6 +161,8 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
             ["--alignment", "--alignment_level", "full", "--alignment_format", "html", "a.wav"],
             "no place for every head",
         ),
+        (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
+        (["--text", "a.txt", "a.wav", "b.wav"], "give one FILE"),
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
@@ -295,6 +297,43 @@ def test_alignments_are_written_as_data(
     assert segments[0].token_ids == (50, 51)  # the provisional row is left out
     assert segments[0].weights.argmax(axis=1).tolist() == [1, 2]
     assert [word.end_s for word in segments[0].words] == [1.0, 2.0]
+
+
+def test_a_known_text_is_placed(
+    target: str, service: Any, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "said.txt").write_text("\ufeffsay YES\n", encoding="utf-8")
+    path = str(recording(seconds=2.0))
+    flags = ["--server", target, "--text", "said.txt", "--alignment", "--alignment_format", "TextGrid"]
+    assert main([*flags, path]) == 0
+    assert capsys.readouterr().out == "say YES\n"
+    assert service.texts == ["say YES"]
+    assert '            text = "YES"' in (folder / "talk.alignment.TextGrid").read_text().splitlines()
+    assert main([*flags, "--output_format", "json", path]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["text"], whole["score"], whole["duration"]) == ("say YES", 0.5, 2.0)
+    assert [word["word"] for word in whole["segments"][0]["words"]] == [" say", " YES"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b" \n", "is empty"), (b"\xff\xfe\x00", "is not UTF-8"), (None, "No such file")]
+)
+def test_a_text_that_cannot_be_is_named(
+    target: str,
+    service: Any,
+    recording: Writes,
+    folder: Path,
+    content: bytes | None,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        (folder / "said.txt").write_bytes(content)
+    assert main(["--server", target, "--text", "said.txt", str(recording())]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "said.txt" in error
+    assert not service.configs
 
 
 def test_every_head_is_written_when_asked_for(target: str, recording: Writes, folder: Path) -> None:
