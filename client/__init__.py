@@ -1,6 +1,7 @@
 """Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
 
-from client.errors import CallError, ClientError, FileError, MissingPackageError, NoServerError
+from client.errors import CallError, ClientError, ContractError, FileError, MissingPackageError, NoServerError
+from client.follow import Followed
 from client.results import (
     FLUSH,
     Aligned,
@@ -30,11 +31,13 @@ __all__ = [
     "CallError",
     "Client",
     "ClientError",
+    "ContractError",
     "Cursors",
     "Endpointing",
     "Event",
     "FileError",
     "Flush",
+    "Followed",
     "Kind",
     "Level",
     "MissingPackageError",

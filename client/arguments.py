@@ -48,6 +48,7 @@ class Arguments(argparse.Namespace):
     alignment: bool
     alignment_format: str
     alignment_level: str
+    show_alignment: bool
 
     @property
     def text_to_stdout(self) -> bool:
@@ -57,16 +58,17 @@ class Arguments(argparse.Namespace):
     def folder(self) -> Path:
         return self.output_dir or Path()
 
-    def options(self, interim_results: bool = False) -> Options:
-        """What to ask the server for."""
+    def options(self, watched: bool = False) -> Options:
+        """What to ask the server for; watched: somebody sees what is not final yet."""
+        aligned = self.alignment or (watched and self.show_alignment)
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
             words=self.word_timestamps or self.alignment or self.text is not None,
-            alignment=LEVELS[self.alignment_level] if self.alignment else Level.NONE,
-            interim_results=interim_results,
+            alignment=LEVELS[self.alignment_level] if aligned else Level.NONE,
+            interim_results=watched,
         )
 
 
@@ -115,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=LEVELS,
         help="with --alignment: the mean over the heads that align, or every layer and head (mean)",
     )
+    add(
+        "--show_alignment", action="store_true", help="with --stream: show on the terminal where the last tokens looked"
+    )
     return parser
 
 
@@ -123,6 +128,7 @@ def _conflict(arguments: Arguments) -> str | None:
     for flag, given, needed, there in (
         ("--fast", arguments.fast, "--stream", arguments.stream),
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
+        ("--show_alignment", arguments.show_alignment, "--stream", arguments.stream),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
         ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),

@@ -14,7 +14,7 @@ from types import FrameType
 from client import live
 from client.alignments import aligned
 from client.arguments import Arguments, parse
-from client.errors import CallError, FileError, MissingPackageError, NoServerError
+from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
 from client.interruption import interruptible
 from client.local import local_server, server_command
 from client.outputs import page_suffix, unique_stems, write_atomically
@@ -54,6 +54,8 @@ def _prepare(arguments: Arguments) -> None:
     """What would fail for every file fails before the first."""
     if arguments.stream or arguments.text:
         import_module("client.recording")
+    if arguments.show_alignment:
+        import_module("client.looking")
     if arguments.alignment and arguments.alignment_format in PICTURES:
         import_module("client.picture")
     if arguments.alignment and arguments.alignment_format == "html":
@@ -78,7 +80,7 @@ def _transcribe(client: Client, arguments: Arguments) -> int:
                 _write_alignment(transcript, path, stem, arguments)
         except BrokenPipeError:
             raise
-        except (CallError, FileError, OSError) as error:
+        except (CallError, ContractError, FileError, OSError) as error:
             if client.is_closed:  # interrupted: nobody wants to hear of it
                 break
             failures += 1
@@ -142,8 +144,8 @@ def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
             sent_bytes += len(packet)
             yield packet
 
-    updates = client.stream(packets(), recording.sample_rate, arguments.options(interim_results=live.on_terminal()))
-    segments = finals(live.watched(updates))
+    updates = client.stream(packets(), recording.sample_rate, arguments.options(watched=live.on_terminal()))
+    segments = finals(live.watched(updates, arguments.show_alignment))
     # Counted here: where the server's cursors stand in its last response depends on the wire.
     return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / recording.sample_rate)
 

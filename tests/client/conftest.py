@@ -15,7 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
 
-BYTES_PER_S = 32000  # 16 kHz, 16 bits
+RATE = 16000
+BYTES_PER_S = 2 * RATE  # 16 bits
 SEGMENT_BYTES = 2 * BYTES_PER_S
 FRAME_HOP_S = 0.02
 
@@ -150,17 +151,20 @@ def _result(content: bytes, start: int, config: Any, is_final: bool = True, stab
             from_s, to_s = np.interp([number, number + 1], [0, 2], [start_s, end_s])
             best.words.add(word=text, start_time=_duration(from_s), end_time=_duration(to_s), confidence=0.75)
     if config.alignment.level != speech_pb2.NONE:
-        _align(result.alignment, texts, config.alignment.level, start_s, end_s)
+        _align(result.alignment, texts, config.alignment.level, start_s, end_s, is_final)
     return result
 
 
-def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: float) -> None:
-    """Row n looks at frames n and n + 1; a provisional row comes last."""
+def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: float, is_final: bool = True) -> None:
+    """Row n looks at frames n and n + 1; a provisional row comes last, and before a final all are."""
     frames = max(6, round((end_s - start_s) / FRAME_HOP_S))
     alignment.frame_hop.CopyFrom(_duration(FRAME_HOP_S))
     alignment.start_time.CopyFrom(_duration(start_s))
     for number, text in enumerate((*texts, "")):
-        row = alignment.rows.add(token_id=50 + number, piece=text, row_id=number, entropy=0.5, provisional=not text)
+        row_id = round(start_s * RATE) + number  # no two finals begin at the same sample
+        row = alignment.rows.add(
+            token_id=50 + number, piece=text, row_id=row_id, entropy=0.5, provisional=not (text and is_final)
+        )
         if level == speech_pb2.MEAN_U8:
             weights = np.zeros(frames - 1, np.uint8)
             weights[number : number + 2] = (51, 204)

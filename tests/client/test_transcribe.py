@@ -161,6 +161,7 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
             ["--alignment", "--alignment_level", "full", "--alignment_format", "html", "a.wav"],
             "no place for every head",
         ),
+        (["--show_alignment", "a.wav"], "--show_alignment means nothing without --stream"),
         (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
         (["--text", "a.txt", "a.wav", "b.wav"], "give one FILE"),
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
