@@ -198,7 +198,15 @@ def test_an_output_folder_that_cannot_be_is_wrong_usage(
 
 @pytest.mark.parametrize(
     ("package", "flags"),
-    [("soundfile", ["--stream"]), ("soundfile", ["--alignment"]), ("matplotlib", ["--alignment"])],
+    [
+        ("soundfile", ["--stream"]),
+        ("soundfile", ["--alignment"]),
+        ("soundfile", ["--alignment", "--alignment_format", "html"]),
+        ("soundfile", ["--text", "said.txt"]),
+        ("matplotlib", ["--alignment"]),
+        ("matplotlib", ["--alignment", "--alignment_level", "full"]),
+        ("rich", ["--stream", "--show_alignment"]),
+    ],
 )
 def test_a_missing_package_is_named_before_anything_is_sent(
     target: str,
@@ -210,7 +218,8 @@ def test_a_missing_package_is_named_before_anything_is_sent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = str(recording())
-    for module in [name for name in sys.modules if name in ("client.recording", "client.picture")]:
+    needy = ("client.recording", "client.picture", "client.heads", "client.report", "client.looking")
+    for module in [name for name in sys.modules if name in needy or name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["--server", target, *flags, path]) == 2
