@@ -1,8 +1,10 @@
 """Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
 
-from client.errors import CallError, ClientError, FileError, MissingPackageError, NoServerError
+from client.errors import CallError, ClientError, ContractError, FileError, MissingPackageError, NoServerError
+from client.follow import Followed
 from client.results import (
     FLUSH,
+    Aligned,
     Alignment,
     Cursors,
     Endpointing,
@@ -23,16 +25,19 @@ from client.sdk import AsyncClient, Client
 
 __all__ = [
     "FLUSH",
+    "Aligned",
     "Alignment",
     "AsyncClient",
     "CallError",
     "Client",
     "ClientError",
+    "ContractError",
     "Cursors",
     "Endpointing",
     "Event",
     "FileError",
     "Flush",
+    "Followed",
     "Kind",
     "Level",
     "MissingPackageError",

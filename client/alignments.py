@@ -5,6 +5,7 @@ npz (numpy.load needs no pickle), for segment i counted from 0:
     start_s               (segments,)       time of frame 0
     frame_hop_s           (segments,)       from one frame to the next
     weights_i             (tokens, frames)  float32: where each token looked
+    heads_i               (tokens, layers, heads, frames)  float32: where each head did; with Level.FULL alone
     token_ids_i           (tokens,)
     pieces_i              (tokens,)         texts of the tokens, "" where one holds part of a character
     words_i               (words,)          texts of the words
@@ -14,18 +15,23 @@ npz (numpy.load needs no pickle), for segment i counted from 0:
 json:
 
     {"segments": [{"start", "frame_hop", "frames",
-                   "tokens": [{"id", "piece", "offset", "weights": [...]}],
+                   "tokens": [{"id", "piece", "offset", "weights": [...],
+                               "heads": [[{"offset", "weights": [...]}]]}],
                    "words": [{"word", "start", "end", "probability"}]}]}
 
 `weights` there are those of the frames from `offset` on, without the zeros before and behind; a row has `frames`
-of them in all. Times are seconds from the start of the recording. Provisional rows are in neither.
+of them in all. `heads` has a list for each layer with such a row for each of its heads; it is there with Level.FULL
+alone, and there `weights` are the mean over all heads. Else they are the mean over those that align. Times are seconds
+from the start of the recording. Provisional rows are in neither.
 """
 
 import io
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -33,8 +39,9 @@ from numpy.typing import NDArray
 
 from client.results import Alignment, Segment, Word
 
-DECIMALS = 4  # of weights in json: they come as multiples of 1/255
+DECIMALS = 4  # of weights in json: most come as multiples of 1/255
 ROUNDING = 1e-6  # of a frame
+FURTHEST = 32  # characters over which a token's text is looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +54,7 @@ class AlignedSegment:
     pieces: tuple[str, ...]
     weights: NDArray[np.float32]  # (tokens, frames)
     words: tuple[Word, ...]
+    heads: NDArray[np.float32] | None = None  # (tokens, layers, heads, frames); with Level.FULL alone
 
     @property
     def heard_s(self) -> float:
@@ -67,7 +75,8 @@ def aligned(segments: Sequence[Segment]) -> list[AlignedSegment]:
 def _aligned(segment: Segment, alignment: Alignment) -> AlignedSegment:
     last = {row.row_id: row for row in alignment.rows if not row.provisional}
     rows = tuple(last[row_id] for row_id in sorted(last))
-    weights = replace(alignment, rows=rows).matrix()
+    settled = replace(alignment, rows=rows)
+    weights, heads = settled.matrix(), settled.heads()
     listened = math.ceil((segment.end_s - alignment.start_s) / alignment.frame_hop_s - ROUNDING)
     unheard = max(0, listened - weights.shape[1])  # what no token attended to is not sent
     return AlignedSegment(
@@ -77,7 +86,24 @@ def _aligned(segment: Segment, alignment: Alignment) -> AlignedSegment:
         pieces=tuple(row.piece for row in rows),
         weights=np.pad(weights, ((0, 0), (0, unheard))),
         words=segment.words,
+        heads=None if heads is None else np.pad(heads, ((0, 0), (0, 0), (0, 0), (0, unheard))),
     )
+
+
+def word_of_token(words: Sequence[Word], pieces: Sequence[str]) -> list[int]:
+    """The number of the word that each token is a part of; -1 where there are no words.
+
+    Joined, words and pieces are the same text, but for the characters of which a token holds only a part.
+    """
+    text = "".join(word.text for word in words)
+    ends = list(accumulate(len(word.text) for word in words))
+    owners, at = [], 0
+    for piece in pieces:
+        found = text.find(piece, at, at + len(piece) + FURTHEST)
+        begins = at if found < 0 else found
+        owners.append(min(bisect_right(ends, begins), len(words) - 1))
+        at = begins + len(piece) if found >= 0 else at
+    return owners
 
 
 def to_npz(segments: Sequence[AlignedSegment]) -> bytes:
@@ -95,6 +121,8 @@ def to_npz(segments: Sequence[AlignedSegment]) -> bytes:
             f"word_times_{number}": np.array([(word.start_s, word.end_s) for word in words], np.float64).reshape(-1, 2),
             f"word_probabilities_{number}": np.array([word.confidence for word in words], np.float64),
         }
+        if segment.heads is not None:
+            arrays[f"heads_{number}"] = segment.heads
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes our names for its own option
     return file.getvalue()
@@ -118,6 +146,7 @@ def from_npz(content: bytes) -> list[AlignedSegment]:
                         strict=True,
                     )
                 ),
+                heads=arrays.get(f"heads_{number}"),
             )
             for number in range(len(arrays["start_s"]))
         ]
@@ -139,18 +168,25 @@ def from_json(content: bytes) -> list[AlignedSegment]:
             words=tuple(
                 Word(word["word"], word["start"], word["end"], word["probability"]) for word in members["words"]
             ),
+            heads=_heads(members["tokens"], members["frames"]),
         )
         for members in json.loads(content)["segments"]
     ]
 
 
 def _members(segment: AlignedSegment) -> dict[str, Any]:
-    tokens = zip(segment.token_ids, segment.pieces, segment.weights, strict=True)
+    tokens = [
+        {"id": token_id, "piece": piece, **_trimmed(row)}
+        for token_id, piece, row in zip(segment.token_ids, segment.pieces, segment.weights, strict=True)
+    ]
+    if segment.heads is not None:
+        for token, layers in zip(tokens, segment.heads, strict=True):
+            token["heads"] = [[_trimmed(row) for row in heads] for heads in layers]
     return {
         "start": round(segment.start_s, 3),
         "frame_hop": round(segment.frame_hop_s, 6),
         "frames": segment.weights.shape[1],
-        "tokens": [{"id": token_id, "piece": piece, **_trimmed(row)} for token_id, piece, row in tokens],
+        "tokens": tokens,
         "words": [
             {
                 "word": word.text,
@@ -164,15 +200,21 @@ def _members(segment: AlignedSegment) -> dict[str, Any]:
 
 
 def _trimmed(row: NDArray[np.float32]) -> dict[str, Any]:
-    (heard,) = row.nonzero()
+    weights = row.astype(np.float64).round(DECIMALS)
+    (heard,) = weights.nonzero()
     if not heard.size:
         return {"offset": 0, "weights": []}
-    stretch = row[heard[0] : heard[-1] + 1]
-    return {"offset": int(heard[0]), "weights": [round(weight, DECIMALS) for weight in stretch.tolist()]}
+    return {"offset": int(heard[0]), "weights": weights[heard[0] : heard[-1] + 1].tolist()}
 
 
-def _matrix(tokens: list[dict[str, Any]], frames: int) -> NDArray[np.float32]:
-    weights = np.zeros((len(tokens), frames), np.float32)
-    for target, token in zip(weights, tokens, strict=True):
-        target[token["offset"] : token["offset"] + len(token["weights"])] = token["weights"]
+def _matrix(rows: Sequence[dict[str, Any]], frames: int) -> NDArray[np.float32]:
+    weights = np.zeros((len(rows), frames), np.float32)
+    for target, row in zip(weights, rows, strict=True):
+        target[row["offset"] : row["offset"] + len(row["weights"])] = row["weights"]
     return weights
+
+
+def _heads(tokens: Sequence[dict[str, Any]], frames: int) -> NDArray[np.float32] | None:
+    if not tokens or "heads" not in tokens[0]:
+        return None
+    return np.stack([np.stack([_matrix(heads, frames) for heads in token["heads"]]) for token in tokens])

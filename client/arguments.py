@@ -9,6 +9,8 @@ from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
 from client.writers import ALIGNMENT_WRITERS, WRITERS
 
+LEVELS = {"mean": Level.MEAN_U8, "full": Level.FULL}
+ONE_MAP = ("TextGrid", "html")  # formats that have no place for a map for each head
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
@@ -32,6 +34,7 @@ class Arguments(argparse.Namespace):
     server: str
     local: bool
     model_dir: Path | None
+    text: Path | None
     stream: bool
     fast: bool
     packet_ms: int
@@ -44,6 +47,8 @@ class Arguments(argparse.Namespace):
     word_timestamps: bool
     alignment: bool
     alignment_format: str
+    alignment_level: str
+    show_alignment: bool
 
     @property
     def text_to_stdout(self) -> bool:
@@ -53,16 +58,17 @@ class Arguments(argparse.Namespace):
     def folder(self) -> Path:
         return self.output_dir or Path()
 
-    def options(self, interim_results: bool = False) -> Options:
-        """What to ask the server for."""
+    def options(self, watched: bool = False) -> Options:
+        """What to ask the server for; watched: somebody sees what is not final yet."""
+        aligned = self.alignment or (watched and self.show_alignment)
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
-            words=self.word_timestamps or self.alignment,
-            alignment=Level.MEAN_U8 if self.alignment else Level.NONE,
-            interim_results=interim_results,
+            words=self.word_timestamps or self.alignment or self.text is not None,
+            alignment=LEVELS[self.alignment_level] if aligned else Level.NONE,
+            interim_results=watched,
         )
 
 
@@ -76,6 +82,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     arguments.server = arguments.server or DEFAULT_TARGET
     arguments.packet_ms = arguments.packet_ms or PACKET_MS
     arguments.alignment_format = arguments.alignment_format or "png"
+    arguments.alignment_level = arguments.alignment_level or "mean"
     return arguments
 
 
@@ -92,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
     add("--model_dir", type=Path, metavar="DIR", help="with --local: the exported model it serves (the bundled one)")
+    add("--text", type=Path, metavar="FILE", help="what is said in the one recording: do not recognise it, place it")
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
     add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
@@ -104,6 +112,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--word_timestamps", action="store_true", help="with --output_format json: the words with their times")
     add("--alignment", action="store_true", help="write where each token looked")
     add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment (png)")
+    add(
+        "--alignment_level",
+        choices=LEVELS,
+        help="with --alignment: the mean over the heads that align, or every layer and head (mean)",
+    )
+    add(
+        "--show_alignment", action="store_true", help="with --stream: show on the terminal where the last tokens looked"
+    )
     return parser
 
 
@@ -112,11 +128,20 @@ def _conflict(arguments: Arguments) -> str | None:
     for flag, given, needed, there in (
         ("--fast", arguments.fast, "--stream", arguments.stream),
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
+        ("--show_alignment", arguments.show_alignment, "--stream", arguments.stream),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
+        ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),
     ):
         if given and not there:
             return f"{flag} means nothing without {needed}"
+    if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
+        return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
+    if arguments.text is not None:
+        if arguments.stream or arguments.rescore_finals:
+            return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
+        if len(arguments.files) > 1:
+            return "--text is what is said in one recording: give one FILE"
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
     if arguments.server is not None and not TARGET.fullmatch(arguments.server):

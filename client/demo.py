@@ -41,7 +41,8 @@ def show(server: list[str]) -> None:
     print(f"reference: {reference}")
     print(f"WER: {word_error_rate(reference, transcript.text):.1f} %")
     PICTURE.parent.mkdir(exist_ok=True)
-    for page, content in enumerate(png(RECORDING, aligned(transcript.segments)), start=1):
+    pictures = png(RECORDING, transcript.duration_s, aligned(transcript.segments))
+    for page, content in enumerate(pictures, start=1):
         write_atomically(PICTURE if page == 1 else PICTURE.with_stem(f"{PICTURE.stem}-{page}"), content)
     print(f"picture: {PICTURE.as_posix()}")
 

@@ -3,6 +3,7 @@
 ClientError
 ├── NoServerError        nobody answers at the address, or who answered went away
 ├── CallError            the server refused the call: .status and .message
+├── ContractError        the server took back what it had called settled
 ├── FileError            a recording that cannot be read as audio on this side
 └── MissingPackageError  an optional package that is not installed
 """
@@ -23,6 +24,10 @@ class CallError(ClientError):
         super().__init__(f"{message} ({status})")
         self.status = status
         self.message = message
+
+
+class ContractError(ClientError):
+    """The server took back what it had called settled: one of the two of us is broken."""
 
 
 class FileError(ClientError):

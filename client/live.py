@@ -6,32 +6,14 @@ All of it goes to stderr, and only where that is a terminal; results never pass 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from client.follow import Followed
 from client.results import Update
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.text import Text
-
-
-@dataclass(frozen=True)
-class Caption:
-    """The text of a stream so far, by how sure it is."""
-
-    final: str = ""
-    stable: str = ""  # since the last final; will only be extended
-    provisional: str = ""  # may still change
-
-    def after(self, update: Update) -> "Caption":
-        if not update.results:
-            return self
-        return Caption(
-            final=self.final + "".join(result.text for result in update.results if result.is_final),
-            stable="".join(r.text for r in update.results if not r.is_final and r.stability >= 1),
-            provisional="".join(r.text for r in update.results if not r.is_final and r.stability < 1),
-        )
 
 
 def on_terminal() -> bool:
@@ -57,19 +39,19 @@ def waiting(what: str) -> Iterator[None]:
             yield
 
 
-def watched(updates: Iterable[Update]) -> Iterator[Update]:
-    """The same updates; on the way a caption grows with them, and is wiped at the end."""
+def watched(updates: Iterable[Update], show_alignment: bool = False) -> Iterator[Update]:
+    """The same updates; on the way what is known grows with them, and is wiped at the end."""
     console = _console()
     if console is None:
         yield from updates
         return
     from rich.live import Live
 
-    caption = Caption()
+    known = Followed()
     with Live(console=console, transient=True) as screen:
         for update in updates:
-            caption = caption.after(update)
-            screen.update(_drawn(caption, room=console.width * max(1, console.height - 2)))
+            known = known.after(update)
+            screen.update(_drawn(known, console.width, console.height - 2, show_alignment))
             yield update
 
 
@@ -83,9 +65,21 @@ def _console() -> "Console | None":
     return Console(stderr=True)
 
 
-def _drawn(caption: Caption, room: int) -> "Text":
-    """As much of the caption's end as fits into `room` characters."""
+def _drawn(known: Followed, width: int, height: int, show_alignment: bool) -> "RenderableType":
+    """The caption, and under it where the last tokens looked."""
+    if not show_alignment:
+        return _caption(known, room=width * max(1, height))
+    from rich.console import Group
+
+    from client.looking import TOKENS, drawn
+
+    tokens = max(1, min(TOKENS, height // 2))
+    return Group(_caption(known, room=width * max(1, height - tokens - 1)), drawn(known, width, tokens))
+
+
+def _caption(known: Followed, room: int) -> "Text":
+    """As much of the text's end as fits into `room` characters."""
     from rich.text import Text
 
-    drawn = Text.assemble((caption.final + caption.stable).lstrip(), (caption.provisional, "dim"))
+    drawn = Text.assemble((known.final + known.stable).lstrip(), (known.provisional, "dim"))
     return drawn[max(0, len(drawn) - room) :]

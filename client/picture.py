@@ -21,6 +21,7 @@ from client.alignments import AlignedSegment
 from client.errors import MissingPackageError
 from client.recording import Recording
 from client.results import Word
+from client.spectrogram import LOW_HZ, TOP_HZ, mel, mel_spectrogram
 
 try:
     from matplotlib import colormaps, font_manager, rc_context
@@ -55,10 +56,7 @@ SLANT = math.radians(55)  # of the words where they are too dense to lie flat
 INK, FAINT = "#1a1a1a", "#808080"
 COLORS, LIGHT = "magma", "#ffffff"  # perceptually uniform; what is drawn over it
 
-WINDOW_S, STEP_S, BLOCK = 0.025, 0.005, 256
 PAUSE_S = 0.08
-LOW_HZ, TOP_HZ, MELS = 60.0, 8000.0, 100  # below the lowest voice there is only rumble
-RANGE_DB, QUIET_DB, SILENCE = 65.0, -20.0, 1e-10  # QUIET_DB: what is all quiet shall look so
 TICKS_HZ = (500, 1000, 2000, 4000, 8000)
 
 
@@ -68,7 +66,7 @@ def pages(path: Path, segments: Sequence[AlignedSegment], extension: str) -> Ite
     for segment in segments:
         if segment.weights.size:
             samples = recording.between(segment.start_s, segment.end_s)
-            yield _file(draw(segment, samples, recording.sample_rate), extension)
+            yield file_of(draw(segment, samples, recording.sample_rate), extension)
 
 
 def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int) -> Figure:
@@ -76,7 +74,7 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
     duration_s = segment.end_s - segment.start_s
     across = min(max(duration_s * WIDTH_PER_SECOND, MIN_WIDTH), MAX_WIDTH)
     down = max(MIN_ATTENTION_HEIGHT, len(segment.pieces) * ROW_HEIGHT)
-    pieces = [_piece_label(*token) for token in zip(segment.pieces, segment.token_ids, strict=True)]
+    pieces = [piece_label(*token) for token in zip(segment.pieces, segment.token_ids, strict=True)]
     words = _place(segment.words, segment.start_s, across / duration_s)
 
     left = MARGIN + max(HZ_LABELS, words.left, max(map(_width, pieces)) + LABEL_GAP)
@@ -102,20 +100,6 @@ def draw(segment: AlignedSegment, samples: NDArray[np.float32], sample_rate: int
         axes.set_facecolor(colormaps[COLORS](0.0))  # as silence is
         axes.spines[:].set_visible(False)
     return figure
-
-
-def mel_spectrogram(samples: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
-    """(mels, steps) in dB below the loudest, down to -RANGE_DB; a step is STEP_S, the bands are even in mel."""
-    window = np.hanning(round(WINDOW_S * sample_rate))
-    size = 4 * 2 ** math.ceil(math.log2(len(window)))  # fine bins, so that the narrow low bands hold some
-    padded = np.pad(samples, len(window) // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, len(window))[:: round(STEP_S * sample_rate)]
-    bands = _mel_bands(np.fft.rfftfreq(size, 1 / sample_rate)).T
-    blocks = np.split(frames, range(BLOCK, len(frames), BLOCK))  # spectra are long: not all at once
-    power = np.concatenate([np.abs(np.fft.rfft(block * window, size)) ** 2 @ bands for block in blocks])
-    loudness = 10 * np.log10(np.maximum(power.T, SILENCE))
-    below: NDArray[np.float32] = np.maximum(loudness - max(loudness.max(), QUIET_DB), -RANGE_DB).astype(np.float32)
-    return below
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -147,7 +131,7 @@ class _WordLabels:
 
 def _place(words: Sequence[Word], start_s: float, inches_per_second: float) -> _WordLabels:
     """Labels over the middles of the words: flat where all have room, else slanted and moved a little apart."""
-    texts = tuple(_drawable(word.text.strip()) for word in words)
+    texts = tuple(drawable(word.text.strip()) for word in words)
     widths = np.array([_width(text) for text in texts])
     middles = np.array([((word.start_s + word.end_s) / 2 - start_s) * inches_per_second for word in words])
     line = FONT_SIZE * LINE / POINTS_PER_INCH
@@ -179,7 +163,7 @@ def _draw_words(axes: Axes, words: _WordLabels) -> None:
             rotation_mode="anchor",
             horizontalalignment="left" if words.slanted else "center",
             verticalalignment="baseline",
-            fontproperties=_font(text),
+            fontproperties=font(text),
             color=INK,
             parse_math=False,
             annotation_clip=False,
@@ -200,12 +184,12 @@ def _draw_sound(axes: Axes, samples: NDArray[np.float32], sample_rate: int, star
             mel_spectrogram(samples, sample_rate),
             aspect="auto",
             origin="lower",
-            extent=(start_s, end_s, _mel(LOW_HZ), _mel(TOP_HZ)),
+            extent=(start_s, end_s, mel(LOW_HZ), mel(TOP_HZ)),
             cmap=COLORS,
             interpolation="bilinear",
         )
-    axes.set_ylim(_mel(LOW_HZ), _mel(TOP_HZ))
-    axes.set_yticks([_mel(hz) for hz in TICKS_HZ], [f"{hz / 1000:g}" for hz in TICKS_HZ])
+    axes.set_ylim(mel(LOW_HZ), mel(TOP_HZ))
+    axes.set_yticks([mel(hz) for hz in TICKS_HZ], [f"{hz / 1000:g}" for hz in TICKS_HZ])
     axes.set_ylabel("kHz", fontsize=FONT_SIZE, color=FAINT)
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.tick_params(axis="y", labelsize=FONT_SIZE - 1, colors=FAINT, length=2)
@@ -230,7 +214,7 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
     axes.set_yticks(np.arange(tokens) + 0.5, pieces)
     for label, piece in zip(axes.get_yticklabels(), pieces, strict=True):
         label.set_parse_math(False)
-        label.set_fontproperties(_font(piece))
+        label.set_fontproperties(font(piece))
     axes.tick_params(axis="y", length=0, pad=LABEL_GAP * POINTS_PER_INCH, labelcolor=INK)
     axes.tick_params(axis="x", labelsize=FONT_SIZE, colors=FAINT, length=3)
     axes.set_xlabel("seconds", fontsize=FONT_SIZE, color=FAINT)
@@ -241,14 +225,14 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
     scale.set_ylabel("attention", fontsize=FONT_SIZE - 1, color=FAINT)
 
 
-def _piece_label(piece: str, token_id: int) -> str:
+def piece_label(piece: str, token_id: int) -> str:
     """The token's text; its number where it is only a part of a character."""
     if not piece:
         return f"#{token_id}"
-    return _drawable(piece.strip()) or "\N{OPEN BOX}"
+    return drawable(piece.strip()) or "\N{OPEN BOX}"
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     """The text with a square for each character that no font can draw. matplotlib would warn of each."""
     known = _characters(FONT).union(*(_characters(family) for family in _fallbacks() if not text.isascii()))
     return "".join(character if ord(character) in known and character.isprintable() else NO_GLYPH for character in text)
@@ -266,14 +250,14 @@ def _fallbacks() -> tuple[str, ...]:
     return tuple(family for family in FALLBACK_FONTS if family in installed)
 
 
-def _font(text: str) -> FontProperties:
+def font(text: str) -> FontProperties:
     families = [FONT] if text.isascii() else [FONT, *_fallbacks()]
     return FontProperties(family=families, size=FONT_SIZE)
 
 
 def _width(text: str) -> float:
     """Inches."""
-    return float(_ruler().get_text_width_height_descent(text, _font(text), ismath=False)[0]) / DPI
+    return float(_ruler().get_text_width_height_descent(text, font(text), ismath=False)[0]) / DPI
 
 
 @cache
@@ -282,23 +266,7 @@ def _ruler() -> Any:
     return renderer(1, 1, DPI)
 
 
-def _mel(hz: Any) -> Any:
-    """The mel scale of HTK."""
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-
-def _mel_bands(bins_hz: NDArray[Any]) -> NDArray[np.float64]:
-    """(mels, bins) triangles, each from the middle of its lower neighbour to that of its upper one."""
-    edges = np.linspace(_mel(LOW_HZ), _mel(TOP_HZ), MELS + 2)
-    lower, middle, upper = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    mel = _mel(bins_hz)
-    rise, fall = (mel - lower) / (middle - lower), (upper - mel) / (upper - middle)
-    triangles = np.minimum(rise, fall).clip(0)
-    bands: NDArray[np.float64] = triangles / triangles.sum(axis=1, keepdims=True).clip(1e-9)
-    return bands
-
-
-def _file(figure: Figure, extension: str) -> bytes:
+def file_of(figure: Figure, extension: str) -> bytes:
     """The same bytes for the same figure: no date, no random names."""
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "asr"}):

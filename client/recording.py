@@ -31,6 +31,7 @@ class Recording:
         self.path = path
         with self._open() as file:
             self.sample_rate: int = file.samplerate
+            self.duration_s: float = file.frames / file.samplerate
 
     def packets(self, packet_ms: int) -> Iterator[bytes]:
         """All of it as 16-bit little-endian mono samples, `packet_ms` of audio in each packet but the last."""

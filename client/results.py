@@ -18,6 +18,7 @@ class Level(Enum):
     PATH = "path"  # the most attended frame of each token
     TOP_K = "top_k"  # its largest weights
     MEAN_U8 = "mean_u8"  # all its weights, 8 bits each
+    FULL = "full"  # those of every layer and head
 
 
 class Flush:
@@ -73,7 +74,11 @@ class Word:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """Where one token looked. Level.PATH brings `peak_frame` alone."""
+    """Where one token looked. Level.PATH brings `peak_frame` alone.
+
+    Level.FULL brings all heads and does not say which of them align, so `weights` is then the mean over all
+    of them: less sharp than what the other levels bring, which is the mean over the alignment heads.
+    """
 
     token_id: int
     piece: str  # the token's text; empty where it holds part of a character
@@ -83,6 +88,7 @@ class Row:
     weights: NDArray[np.float32]  # (n,) of these frames
     entropy: float  # in nats
     provisional: bool
+    heads: NDArray[np.float32] | None = None  # (layers, heads, n) of these frames; with Level.FULL alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,19 @@ class Alignment:
         weights = np.zeros((len(self.rows), frames), np.float32)
         for target, row in zip(weights, self.rows, strict=True):
             target[row.frames] = row.weights
+        return weights
+
+    def heads(self) -> NDArray[np.float32] | None:
+        """(tokens, layers, heads, frames) weights of the rows; None unless Level.FULL was asked for."""
+        shapes = {row.heads.shape[:2] for row in self.rows if row.heads is not None}
+        if not shapes:
+            return None
+        (shape,) = shapes  # one model, one shape
+        frames = max((int(row.frames[-1]) + 1 for row in self.rows if row.frames.size), default=0)
+        weights = np.zeros((len(self.rows), *shape, frames), np.float32)
+        for target, row in zip(weights, self.rows, strict=True):
+            if row.heads is not None:
+                target[..., row.frames] = row.heads
         return weights
 
 
@@ -159,6 +178,7 @@ class Transcript:
 
     segments: tuple[Segment, ...]
     duration_s: float
+    score: float | None = None  # of a known text: how well it belongs to the recording, 0 to 1; None: it was recognised
 
     @property
     def text(self) -> str:
@@ -168,6 +188,14 @@ class Transcript:
     def language(self) -> str:
         """The language of the first segment that knows its own, or ""."""
         return next((segment.language for segment in self.segments if segment.language), "")
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """A known text laid over its recording."""
+
+    segment: Segment  # all of the text
+    score: float  # 0 to 1: how well the text belongs to the recording
 
 
 def finals(updates: Iterable[Update]) -> tuple[Segment, ...]:

@@ -18,7 +18,7 @@ from typing import Any, Self
 import grpc
 
 from client import transport
-from client.results import SERVERS_CHOICE, Flush, Model, Options, Transcript, Update
+from client.results import SERVERS_CHOICE, Aligned, Flush, Model, Options, Transcript, Update
 
 DEFAULT_TARGET = "localhost:50051"
 
@@ -45,6 +45,16 @@ class Client:
     def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
         """The transcript of a file, which is sent as it is. OSError where it cannot be read."""
         return self.recognize(_content(path), options)
+
+    def align(self, content: bytes, text: str, options: Options = SERVERS_CHOICE) -> Aligned:
+        """Where each word of a known text lies in the bytes of a file."""
+        request = transport.align_request(content, text, options)
+        with _refusals(self.target):
+            return transport.aligned(self._stub.Align(request, timeout=self.timeout_s))
+
+    def align_file(self, path: str | PathLike[str], text: str, options: Options = SERVERS_CHOICE) -> Aligned:
+        """Where each word of a known text lies in a file, which is sent as it is. OSError where it cannot be read."""
+        return self.align(_content(path), text, options)
 
     def stream(
         self, packets: Iterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE
@@ -107,6 +117,14 @@ class AsyncClient:
 
     async def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
         return await self.recognize(await asyncio.to_thread(_content, path), options)
+
+    async def align(self, content: bytes, text: str, options: Options = SERVERS_CHOICE) -> Aligned:
+        request = transport.align_request(content, text, options)
+        with _refusals(self.target):
+            return transport.aligned(await self._stub.Align(request, timeout=self.timeout_s))
+
+    async def align_file(self, path: str | PathLike[str], text: str, options: Options = SERVERS_CHOICE) -> Aligned:
+        return await self.align(await asyncio.to_thread(_content, path), text, options)
 
     async def stream(
         self, packets: AsyncIterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE

@@ -14,7 +14,7 @@ from types import FrameType
 from client import live
 from client.alignments import aligned
 from client.arguments import Arguments, parse
-from client.errors import CallError, FileError, MissingPackageError, NoServerError
+from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
 from client.interruption import interruptible
 from client.local import local_server, server_command
 from client.outputs import page_suffix, unique_stems, write_atomically
@@ -52,10 +52,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Arguments) -> None:
     """What would fail for every file fails before the first."""
-    if arguments.stream:
+    if arguments.stream or arguments.text:
         import_module("client.recording")
+    if arguments.show_alignment:
+        import_module("client.looking")
     if arguments.alignment and arguments.alignment_format in PICTURES:
         import_module("client.picture")
+    if arguments.alignment and arguments.alignment_format == "html":
+        import_module("client.report")
     arguments.folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -76,7 +80,7 @@ def _transcribe(client: Client, arguments: Arguments) -> int:
                 _write_alignment(transcript, path, stem, arguments)
         except BrokenPipeError:
             raise
-        except (CallError, FileError, OSError) as error:
+        except (CallError, ContractError, FileError, OSError) as error:
             if client.is_closed:  # interrupted: nobody wants to hear of it
                 break
             failures += 1
@@ -105,8 +109,26 @@ def _transcript(client: Client, path: Path, arguments: Arguments) -> Transcript:
         raise FileError("the file is empty: there is no recording in it")
     if arguments.stream:
         return _streamed(client, path, arguments)
+    if arguments.text:
+        return _placed(client, path, arguments.text, arguments)
     with live.waiting(f"transcribing {path}"):
         return client.recognize_file(path, arguments.options())
+
+
+def _placed(client: Client, path: Path, text_path: Path, arguments: Arguments) -> Transcript:
+    """The known text with its places in the recording."""
+    from client.recording import Recording
+
+    try:
+        text = text_path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise FileError(f"its text in {text_path} is not UTF-8") from None
+    if not text:
+        raise FileError(f"its text in {text_path} is empty: there is nothing to place")
+    duration_s = Recording(path).duration_s  # the answer does not say
+    with live.waiting(f"placing {text_path} in {path}"):
+        placed = client.align_file(path, text, arguments.options())
+    return Transcript((placed.segment,), duration_s, placed.score)
 
 
 def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
@@ -122,14 +144,14 @@ def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
             sent_bytes += len(packet)
             yield packet
 
-    updates = client.stream(packets(), recording.sample_rate, arguments.options(interim_results=live.on_terminal()))
-    segments = finals(live.watched(updates))
+    updates = client.stream(packets(), recording.sample_rate, arguments.options(watched=live.on_terminal()))
+    segments = finals(live.watched(updates, arguments.show_alignment))
     # Counted here: where the server's cursors stand in its last response depends on the wire.
     return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / recording.sample_rate)
 
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
-    if not arguments.word_timestamps:  # words that came for the alignment's sake
+    if not arguments.word_timestamps and not arguments.text:  # words that came for the alignment's sake
         transcript = replace(transcript, segments=tuple(replace(s, words=()) for s in transcript.segments))
     text = WRITERS[arguments.output_format](transcript)
     if arguments.text_to_stdout:
@@ -140,7 +162,7 @@ def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None
 
 def _write_alignment(transcript: Transcript, path: Path, stem: str, arguments: Arguments) -> None:
     extension = arguments.alignment_format
-    pages = ALIGNMENT_WRITERS[extension](path, aligned(transcript.segments))
+    pages = ALIGNMENT_WRITERS[extension](path, transcript.duration_s, aligned(transcript.segments))
     page = 0
     for page, content in enumerate(pages, start=1):
         _write(arguments.folder / f"{stem}{page_suffix(page, extension)}", content)

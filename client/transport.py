@@ -13,6 +13,7 @@ import numpy as np
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from client.errors import CallError, ClientError, NoServerError
 from client.results import (
+    Aligned,
     Alignment,
     Cursors,
     Endpointing,
@@ -37,6 +38,7 @@ LEVELS = {
     Level.PATH: speech_pb2.PATH,
     Level.TOP_K: speech_pb2.TOP_K,
     Level.MEAN_U8: speech_pb2.MEAN_U8,
+    Level.FULL: speech_pb2.FULL,
 }
 LOOPBACK = ("localhost:", "127.", "[::1]")
 
@@ -86,6 +88,12 @@ def recognize_request(content: bytes, options: Options) -> speech_pb2.RecognizeR
     return speech_pb2.RecognizeRequest(config=_config(options), audio_content=content)
 
 
+def align_request(content: bytes, text: str, options: Options) -> speech_pb2.AlignRequest:
+    """The bytes of a file, and what is said in it."""
+    check_size(len(content))
+    return speech_pb2.AlignRequest(config=_config(options), audio_content=content, text=text)
+
+
 def stream_config(sample_rate: int, options: Options) -> speech_pb2.StreamingRecognizeRequest:
     """The first request of a stream: packets of 16-bit mono samples follow."""
     config = _config(options)
@@ -123,6 +131,31 @@ def transcript(response: speech_pb2.RecognizeResponse) -> Transcript:
     return Transcript(
         segments=tuple(_segment(result) for result in response.results), duration_s=_seconds(response.audio_duration)
     )
+
+
+def aligned(response: speech_pb2.AlignResponse) -> Aligned:
+    """The response says of no segment where it begins and ends: it does where its words and its frames do."""
+    alignment = _alignment(response.alignment) if response.HasField("alignment") else None
+    words = tuple(_word(word) for word in response.alternative.words)
+    ends_s = [word.end_s for word in words]
+    if alignment is not None:
+        ends_s.append(alignment.start_s + alignment.matrix().shape[1] * alignment.frame_hop_s)
+    end_s = max(ends_s, default=0.0)
+    segment = Segment(
+        text=response.alternative.transcript,
+        tokens=tuple(response.alternative.token_ids),
+        words=words,
+        start_s=0.0 if alignment is None else alignment.start_s,
+        end_s=end_s,
+        emission_s=end_s,
+        is_final=True,
+        stability=0.0,
+        language="",
+        avg_logprob=response.alternative.avg_logprob,
+        no_speech_prob=response.alternative.no_speech_prob,
+        alignment=alignment,
+    )
+    return Aligned(segment, response.score)
 
 
 def update(response: speech_pb2.StreamingRecognizeResponse) -> Update:
@@ -203,9 +236,14 @@ def _alignment(alignment: speech_pb2.Alignment) -> Alignment:
 
 
 def _row(row: speech_pb2.AlignmentRow) -> Row:
+    heads = None
     if row.HasField("mean_u8"):
         weights = np.frombuffer(row.mean_u8, np.uint8).astype(np.float32) / np.float32(U8_SCALE)
         frames = row.frame_offset + np.arange(len(weights))
+    elif row.HasField("full"):
+        heads = np.array(row.full.values, np.float32).reshape(row.full.layers, row.full.heads, row.full.frames)
+        weights = heads.mean(axis=(0, 1)) if heads.size else np.zeros(row.full.frames, np.float32)
+        frames = row.frame_offset + np.arange(row.full.frames)
     else:
         weights = np.array(row.top_k.weights, np.float32)
         frames = np.array(row.top_k.frames, np.int64)
@@ -218,6 +256,7 @@ def _row(row: speech_pb2.AlignmentRow) -> Row:
         weights=weights,
         entropy=row.entropy,
         provisional=row.provisional,
+        heads=heads,
     )
 
 

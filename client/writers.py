@@ -7,6 +7,7 @@ from typing import Any
 
 from client.alignments import AlignedSegment, to_json, to_npz
 from client.results import Segment, Transcript, Word
+from client.textgrid import textgrid
 
 
 def txt(transcript: Transcript) -> str:
@@ -16,14 +17,16 @@ def txt(transcript: Transcript) -> str:
 
 
 def whisper_json(transcript: Transcript) -> str:
-    """Whisper's shape; words where the transcript has any."""
+    """Whisper's shape; words where the transcript has any, and of a known text its score."""
     words = any(segment.words for segment in transcript.segments)
-    whole = {
+    whole: dict[str, Any] = {
         "text": transcript.text,
         "language": transcript.language,
         "duration": round(transcript.duration_s, 3),
         "segments": [_segment(number, segment, words) for number, segment in enumerate(transcript.segments)],
     }
+    if transcript.score is not None:
+        whole["score"] = round(transcript.score, 4)
     return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -33,27 +36,46 @@ WRITERS: dict[str, Callable[[Transcript], str]] = {  # the name is also the exte
 }
 
 
-# From a recording and the alignment of its segments: the contents of the files to write, one for each page.
-AlignmentWriter = Callable[[Path, Sequence[AlignedSegment]], Iterable[bytes]]
+# From a recording, its duration in seconds and the alignment of its segments: the contents of the files to write,
+# one for each page.
+AlignmentWriter = Callable[[Path, float, Sequence[AlignedSegment]], Iterable[bytes]]
 
 
-def png(recording: Path, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
-    from client.picture import pages  # matplotlib is an extra
-
-    return pages(recording, segments, "png")
+def png(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    return _pictures(recording, segments, "png")
 
 
-def svg(recording: Path, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
-    from client.picture import pages
+def svg(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    return _pictures(recording, segments, "svg")
 
-    return pages(recording, segments, "svg")
+
+def _pictures(recording: Path, segments: Sequence[AlignedSegment], extension: str) -> Iterable[bytes]:
+    """Of every head where they came, else of the mean over those that align."""
+    from client import heads, picture  # matplotlib is an extra
+
+    if any(segment.heads is not None for segment in segments):
+        return heads.pages(segments, extension)
+    return picture.pages(recording, segments, extension)
+
+
+def praat(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    content = textgrid(duration_s, segments)
+    return [content] if content else []
+
+
+def page(recording: Path, duration_s: float, segments: Sequence[AlignedSegment]) -> Iterable[bytes]:
+    from client.report import report  # soundfile is an extra
+
+    return [report(recording, segments)]
 
 
 PICTURES = {"png": png, "svg": svg}
 ALIGNMENT_WRITERS: dict[str, AlignmentWriter] = {  # again the name is the extension
     **PICTURES,
-    "npz": lambda recording, segments: [to_npz(segments)],
-    "json": lambda recording, segments: [to_json(segments)],
+    "npz": lambda recording, duration_s, segments: [to_npz(segments)],
+    "json": lambda recording, duration_s, segments: [to_json(segments)],
+    "TextGrid": praat,
+    "html": page,
 }
 
 

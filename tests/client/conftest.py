@@ -15,7 +15,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
 
-BYTES_PER_S = 32000  # 16 kHz, 16 bits
+RATE = 16000
+BYTES_PER_S = 2 * RATE  # 16 bits
 SEGMENT_BYTES = 2 * BYTES_PER_S
 FRAME_HOP_S = 0.02
 
@@ -31,6 +32,7 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
         self.interim_results: list[bool] = []
         self.streaming_configs: list[Any] = []
         self.packet_bytes: list[int] = []
+        self.texts: list[str] = []  # to be placed
         self.called = threading.Event()
         self.ended = threading.Event()  # a call, in whatever way
 
@@ -78,6 +80,25 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
                 stable = _result(rest[:half], final, config, is_final=False, stability=1.0)
                 yield response([stable, _result(rest[half:], final, config, is_final=False, stability=0.5)])
         yield response(_finals(received[final:], final, config))
+
+    def Align(self, request: Any, context: grpc.ServicerContext) -> Any:
+        """The words of the text, spread evenly over the bytes; the score is the share of them in lower case."""
+        self._begin(request.config, context)
+        self.texts.append(request.text)
+        end_s, words = len(request.audio_content) / BYTES_PER_S, request.text.split()
+        response = speech_pb2.AlignResponse(score=sum(word.islower() for word in words) / len(words))
+        best = response.alternative
+        best.transcript = request.text
+        best.token_ids[:] = range(50, 50 + len(words))
+        if request.config.enable_word_time_offsets:
+            edges = np.linspace(0, end_s, len(words) + 1)
+            for word, start_s, stop_s in zip(words, edges, edges[1:], strict=False):
+                best.words.add(
+                    word=f" {word}", start_time=_duration(start_s), end_time=_duration(stop_s), confidence=0.5
+                )
+        if request.config.alignment.level != speech_pb2.NONE:
+            _align(response.alignment, [f" {word}" for word in words], request.config.alignment.level, 0.0, end_s)
+        return response
 
     def ListModels(self, request: Any, context: grpc.ServicerContext) -> Any:
         return speech_pb2.ListModelsResponse(
@@ -130,17 +151,20 @@ def _result(content: bytes, start: int, config: Any, is_final: bool = True, stab
             from_s, to_s = np.interp([number, number + 1], [0, 2], [start_s, end_s])
             best.words.add(word=text, start_time=_duration(from_s), end_time=_duration(to_s), confidence=0.75)
     if config.alignment.level != speech_pb2.NONE:
-        _align(result.alignment, texts, config.alignment.level, start_s, end_s)
+        _align(result.alignment, texts, config.alignment.level, start_s, end_s, is_final)
     return result
 
 
-def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: float) -> None:
-    """Row n looks at frames n and n + 1; a provisional row comes last."""
+def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: float, is_final: bool = True) -> None:
+    """Row n looks at frames n and n + 1; a provisional row comes last, and before a final all are."""
     frames = max(6, round((end_s - start_s) / FRAME_HOP_S))
     alignment.frame_hop.CopyFrom(_duration(FRAME_HOP_S))
     alignment.start_time.CopyFrom(_duration(start_s))
     for number, text in enumerate((*texts, "")):
-        row = alignment.rows.add(token_id=50 + number, piece=text, row_id=number, entropy=0.5, provisional=not text)
+        row_id = round(start_s * RATE) + number  # no two finals begin at the same sample
+        row = alignment.rows.add(
+            token_id=50 + number, piece=text, row_id=row_id, entropy=0.5, provisional=not (text and is_final)
+        )
         if level == speech_pb2.MEAN_U8:
             weights = np.zeros(frames - 1, np.uint8)
             weights[number : number + 2] = (51, 204)
@@ -148,6 +172,11 @@ def _align(alignment: Any, texts: list[str], level: int, start_s: float, end_s: 
         elif level == speech_pb2.TOP_K:
             row.top_k.frames[:] = [number, number + 1]
             row.top_k.weights[:] = [0.25, 0.75]
+        elif level == speech_pb2.FULL:  # two layers of three heads: all but the last head look where the row does
+            heads = np.zeros((2, 3, frames), np.float32)
+            heads[:, :2, number : number + 2] = (0.25, 0.75)
+            heads[:, 2, -1] = 0.5
+            row.full.CopyFrom(speech_pb2.FullWeights(layers=2, heads=3, frames=frames, values=heads.ravel()))
         else:
             row.frame_offset = number + 1
 

@@ -1,6 +1,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ def segments(draw: st.DrawFn) -> AlignedSegment:
     tokens, frames = draw(st.integers(0, 4)), draw(st.integers(0, 6))
     exactly = {"min_size": tokens, "max_size": tokens}
     u8 = draw(arrays.arrays(np.uint8, (tokens, frames)))
+    heads = draw(st.none() | arrays.arrays(np.uint8, (tokens, 2, 3, frames))) if tokens else None
     return AlignedSegment(
         start_s=draw(times),
         frame_hop_s=draw(st.sampled_from([0.01, 0.02, 0.08])),
@@ -29,6 +31,7 @@ def segments(draw: st.DrawFn) -> AlignedSegment:
         pieces=tuple(draw(st.lists(texts, **exactly))),
         weights=u8.astype(np.float32) / np.float32(255),
         words=tuple(draw(st.lists(words, max_size=3))),
+        heads=None if heads is None else heads.astype(np.float32) / np.float32(255),
     )
 
 
@@ -38,6 +41,11 @@ def assert_equal(got: AlignedSegment, expected: AlignedSegment) -> None:
     assert got.weights.dtype == np.float32
     assert got.weights.shape == expected.weights.shape
     np.testing.assert_array_equal(np.rint(got.weights * 255), np.rint(expected.weights * 255))
+    assert (got.heads is None) == (expected.heads is None)
+    if got.heads is not None and expected.heads is not None:
+        assert got.heads.dtype == np.float32
+        assert got.heads.shape == expected.heads.shape
+        np.testing.assert_array_equal(np.rint(got.heads * 255), np.rint(expected.heads * 255))
 
 
 @pytest.mark.parametrize(("write", "read"), [(to_npz, from_npz), (to_json, from_json)])
@@ -97,6 +105,25 @@ def test_json_holds_what_its_description_says() -> None:
             }
         ]
     }
+
+
+WITH_HEADS = replace(ONE, heads=np.arange(2 * 1 * 2 * 5, dtype=np.float32).reshape(2, 1, 2, 5) / 1000)
+
+
+def test_npz_brings_the_heads_that_came() -> None:
+    with np.load(io.BytesIO(to_npz([ONE, WITH_HEADS]))) as arrays:
+        assert "heads_0" not in arrays
+        np.testing.assert_array_equal(arrays["heads_1"], WITH_HEADS.heads)
+
+
+def test_json_brings_the_heads_that_came() -> None:
+    token, _ = json.loads(to_json([WITH_HEADS]))["segments"][0]["tokens"]
+    assert token["heads"] == [
+        [
+            {"offset": 1, "weights": [0.001, 0.002, 0.003, 0.004]},
+            {"offset": 0, "weights": [0.005, 0.006, 0.007, 0.008, 0.009]},
+        ]
+    ]
 
 
 def row(row_id: int, token_id: int, provisional: bool = False) -> Row:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from client import Word, picture
 from client.alignments import AlignedSegment
-from client.picture import draw, mel_spectrogram, pages, spread
+from client.picture import draw, pages, spread
 
 RATE = 16000
 
@@ -98,7 +98,7 @@ def test_no_text_warns_or_fails(extension: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = draw(replace(aligned, pieces=tuple(STRANGE), words=words), hum(), RATE)
-        assert picture._file(figure, extension)
+        assert picture.file_of(figure, extension)
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels[1] == "#101"  # a part of a character has a number only
     assert labels[4] == "$x$ $"
@@ -106,16 +106,16 @@ def test_no_text_warns_or_fails(extension: str) -> None:
 
 def test_an_installed_font_helps_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = chr(min(picture._characters("STIXGeneral") - picture._characters(picture.FONT) - {0}))
-    assert picture._drawable(lacking) == picture.NO_GLYPH
+    assert picture.drawable(lacking) == picture.NO_GLYPH
     monkeypatch.setattr(picture, "_fallbacks", lambda: ("STIXGeneral",))
-    assert picture._drawable(lacking) == lacking
+    assert picture.drawable(lacking) == lacking
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0, np.float32), np.zeros(RATE, np.float32), hum(0.001)])
 def test_a_recording_may_be_silent_or_short(samples: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert picture._file(draw(segment(), samples, RATE), "png")
+        assert picture.file_of(draw(segment(), samples, RATE), "png")
 
 
 def test_a_token_that_looked_nowhere_is_not_on_the_path() -> None:
@@ -137,19 +137,6 @@ def test_an_svg_does_not_know_when_it_was_made(recording: Callable[..., Path]) -
     one, again = (list(pages(path, [segment(2, 1.0)], "svg")) for _ in range(2))
     assert one == again
     assert b"<dc:date>" not in one[0]
-
-
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
-@pytest.mark.parametrize("hz", [200, 1000, 3500])
-def test_a_tone_is_seen_at_its_pitch(rate: int, hz: int) -> None:
-    samples = np.sin(2 * np.pi * hz * np.arange(rate) / rate).astype(np.float32)
-    loudness = mel_spectrogram(samples, rate)
-    assert loudness.shape == (picture.MELS, pytest.approx(200, abs=2))
-    assert loudness.max() == 0
-    assert loudness.min() >= -picture.RANGE_DB
-    mels = np.linspace(picture._mel(picture.LOW_HZ), picture._mel(picture.TOP_HZ), picture.MELS + 2)[1:-1]
-    heard = mels[loudness[:, 100].argmax()]
-    assert abs(heard - picture._mel(hz)) <= mels[1] - mels[0]
 
 
 @settings(deadline=None)

@@ -29,16 +29,19 @@ EVERYTHING = Options(words=True, alignment=Level.MEAN_U8)
 def test_public_names_are_these() -> None:
     assert client.__all__ == [
         "FLUSH",
+        "Aligned",
         "Alignment",
         "AsyncClient",
         "CallError",
         "Client",
         "ClientError",
+        "ContractError",
         "Cursors",
         "Endpointing",
         "Event",
         "FileError",
         "Flush",
+        "Followed",
         "Kind",
         "Level",
         "MissingPackageError",
@@ -107,7 +110,7 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
     assert (streamed.encoding, streamed.sample_rate_hertz, streamed.audio_channel_count) == (1, 8000, 1)
 
 
-@pytest.mark.parametrize("level", [Level.MEAN_U8, Level.TOP_K, Level.PATH])
+@pytest.mark.parametrize("level", [Level.MEAN_U8, Level.TOP_K, Level.PATH, Level.FULL])
 def test_every_level_says_where_a_token_looked_most(target: str, level: Level) -> None:
     with Client(target) as speech:
         alignment = speech.recognize(CONTENT, Options(alignment=level)).segments[0].alignment
@@ -126,6 +129,26 @@ def test_weights_lie_at_their_frames(target: str) -> None:
     assert matrix.shape == (3, 99)
     np.testing.assert_allclose(matrix[0, :4], [0, 0.8, 0, 0], atol=1e-6)
     np.testing.assert_allclose(matrix[1, :4], [0, 0.2, 0.8, 0], atol=1e-6)
+
+
+def test_every_head_comes_at_its_place(target: str) -> None:
+    with Client(target) as speech:
+        alignment = speech.recognize(CONTENT, Options(alignment=Level.FULL)).segments[0].alignment
+    assert alignment is not None
+    heads = alignment.heads()
+    assert heads is not None
+    assert heads.dtype == np.float32
+    assert heads.shape == (3, 2, 3, 100)  # tokens, layers, heads, frames
+    assert heads[1, 1, 0, 1:3].tolist() == [0.25, 0.75]
+    assert heads[1, 1, 2].nonzero()[0].tolist() == [99]
+    np.testing.assert_allclose(alignment.matrix(), heads.mean(axis=(1, 2)))  # which heads align is not said
+
+
+def test_no_heads_unless_asked_for(target: str) -> None:
+    with Client(target) as speech:
+        alignment = speech.recognize(CONTENT, EVERYTHING).segments[0].alignment
+    assert alignment is not None
+    assert alignment.heads() is None
 
 
 def test_no_alignment_unless_asked_for(target: str) -> None:
@@ -179,6 +202,47 @@ def test_leaving_the_loop_ends_the_call(target: str, service: Any) -> None:
         updates.close()  # type: ignore[attr-defined]
         assert service.ended.wait(30)
     more.set()
+
+
+def test_a_known_text_is_placed(target: str, service: Any) -> None:
+    with Client(target) as speech:
+        placed = speech.align(CONTENT, "Say yes now", Options(words=True, alignment=Level.MEAN_U8, language="de"))
+        bare = speech.align(CONTENT, "yes")
+    seconds = len(CONTENT) / 32000
+    assert placed.score == pytest.approx(2 / 3)
+    assert placed.segment.text == "Say yes now"
+    assert [word.text for word in placed.segment.words] == [" Say", " yes", " now"]
+    assert placed.segment.words[1].start_s == pytest.approx(seconds / 3)
+    assert placed.segment.alignment is not None
+    assert [row.piece for row in placed.segment.alignment.rows] == [" Say", " yes", " now", ""]
+    assert (placed.segment.start_s, placed.segment.is_final) == (0.0, True)
+    assert placed.segment.end_s == pytest.approx(seconds, abs=0.02)
+    assert (bare.segment.alignment, bare.segment.words, bare.score) == (None, (), 1.0)
+    assert service.texts == ["Say yes now", "yes"]
+    assert service.configs[0].language_code == "de"
+
+
+def test_a_text_to_place_may_be_refused(target: str, nowhere: str) -> None:
+    with Client(target) as speech, pytest.raises(CallError, match="no model of this name"):
+        speech.align(CONTENT, "yes", Options(model="unknown"))
+    with Client(target) as speech, pytest.raises(CallError, match="64 MiB"):
+        speech.align(bytes(MAX_MESSAGE_BYTES + 1), "yes")
+    with Client(nowhere) as speech, pytest.raises(NoServerError):
+        speech.align(CONTENT, "yes")
+
+
+def test_the_async_client_places_a_text_too(target: str, recording: Any) -> None:
+    path = recording(seconds=1.0)
+
+    async def ask() -> Any:
+        async with AsyncClient(target) as speech:
+            return await speech.align_file(path, "say YES", EVERYTHING)
+
+    with Client(target) as speech:
+        expected = speech.align_file(path, "say YES", EVERYTHING)
+    placed = asyncio.run(ask())
+    assert (placed.score, placed.segment.words) == (expected.score, expected.segment.words)
+    assert placed.score == 0.5
 
 
 def test_models_are_listed_with_what_was_measured(target: str) -> None:

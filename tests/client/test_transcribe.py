@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -155,12 +156,20 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--packet_ms", "20", "a.wav"], "--packet_ms means nothing without --stream"),
         (["--stream", "--packet_ms", "0", "a.wav"], "from 1 up"),
         (["--alignment_format", "svg", "a.wav"], "--alignment_format means nothing without --alignment"),
+        (["--alignment_level", "full", "a.wav"], "--alignment_level means nothing without --alignment"),
+        (
+            ["--alignment", "--alignment_level", "full", "--alignment_format", "html", "a.wav"],
+            "no place for every head",
+        ),
+        (["--show_alignment", "a.wav"], "--show_alignment means nothing without --stream"),
+        (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
+        (["--text", "a.txt", "a.wav", "b.wav"], "give one FILE"),
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
         (["--latency", "500", "a.wav"], "--latency"),
         (["--output_format", "srt", "a.wav"], "--output_format"),
-        (["--alignment", "--alignment_format", "html", "a.wav"], "--alignment_format"),
+        (["--alignment", "--alignment_format", "pdf", "a.wav"], "--alignment_format"),
         (["--out", "x", "a.wav"], "--out"),
     ],
 )
@@ -189,7 +198,15 @@ def test_an_output_folder_that_cannot_be_is_wrong_usage(
 
 @pytest.mark.parametrize(
     ("package", "flags"),
-    [("soundfile", ["--stream"]), ("soundfile", ["--alignment"]), ("matplotlib", ["--alignment"])],
+    [
+        ("soundfile", ["--stream"]),
+        ("soundfile", ["--alignment"]),
+        ("soundfile", ["--alignment", "--alignment_format", "html"]),
+        ("soundfile", ["--text", "said.txt"]),
+        ("matplotlib", ["--alignment"]),
+        ("matplotlib", ["--alignment", "--alignment_level", "full"]),
+        ("rich", ["--stream", "--show_alignment"]),
+    ],
 )
 def test_a_missing_package_is_named_before_anything_is_sent(
     target: str,
@@ -201,7 +218,8 @@ def test_a_missing_package_is_named_before_anything_is_sent(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = str(recording())
-    for module in [name for name in sys.modules if name in ("client.recording", "client.picture")]:
+    needy = ("client.recording", "client.picture", "client.heads", "client.report", "client.looking")
+    for module in [name for name in sys.modules if name in needy or name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)
     assert main(["--server", target, *flags, path]) == 2
@@ -289,6 +307,63 @@ def test_alignments_are_written_as_data(
     assert segments[0].token_ids == (50, 51)  # the provisional row is left out
     assert segments[0].weights.argmax(axis=1).tolist() == [1, 2]
     assert [word.end_s for word in segments[0].words] == [1.0, 2.0]
+
+
+def test_a_known_text_is_placed(
+    target: str, service: Any, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "said.txt").write_text("\ufeffsay YES\n", encoding="utf-8")
+    path = str(recording(seconds=2.0))
+    flags = ["--server", target, "--text", "said.txt", "--alignment", "--alignment_format", "TextGrid"]
+    assert main([*flags, path]) == 0
+    assert capsys.readouterr().out == "say YES\n"
+    assert service.texts == ["say YES"]
+    assert '            text = "YES"' in (folder / "talk.alignment.TextGrid").read_text().splitlines()
+    assert main([*flags, "--output_format", "json", path]) == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert (whole["text"], whole["score"], whole["duration"]) == ("say YES", 0.5, 2.0)
+    assert [word["word"] for word in whole["segments"][0]["words"]] == [" say", " YES"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b" \n", "is empty"), (b"\xff\xfe\x00", "is not UTF-8"), (None, "No such file")]
+)
+def test_a_text_that_cannot_be_is_named(
+    target: str,
+    service: Any,
+    recording: Writes,
+    folder: Path,
+    content: bytes | None,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if content is not None:
+        (folder / "said.txt").write_bytes(content)
+    assert main(["--server", target, "--text", "said.txt", str(recording())]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "said.txt" in error
+    assert not service.configs
+
+
+def test_every_head_is_written_when_asked_for(target: str, recording: Writes, folder: Path) -> None:
+    path = str(recording(seconds=1.0))
+    for extension in ("npz", "png"):
+        flags = ["--alignment", "--alignment_level", "full", "--alignment_format", extension]
+        assert main(["--server", target, *flags, path]) == 0
+    (segment,) = from_npz((folder / "talk.alignment.npz").read_bytes())
+    assert segment.heads is not None
+    assert segment.heads.shape[:3] == (2, 2, 3)
+    np.testing.assert_allclose(segment.weights, segment.heads.mean(axis=(1, 2)))
+    assert (folder / "talk.alignment.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_textgrid_covers_the_recording(target: str, recording: Writes, folder: Path) -> None:
+    path = str(recording(seconds=3.0))
+    assert main(["--server", target, "--alignment", "--alignment_format", "TextGrid", path]) == 0
+    lines = (folder / "talk.alignment.TextGrid").read_text().splitlines()
+    assert f"xmax = {Path(path).stat().st_size / 32000}" in lines  # as long as the server says the recording is
+    assert '            text = "64000"' in lines
 
 
 @pytest.mark.parametrize(("extension", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml")])

@@ -67,4 +67,4 @@ def test_nothing_said_is_written_too(name: str) -> None:
 
 def test_formats_of_this_version() -> None:
     assert list(WRITERS) == ["txt", "json"]
-    assert list(ALIGNMENT_WRITERS) == ["png", "svg", "npz", "json"]
+    assert list(ALIGNMENT_WRITERS) == ["png", "svg", "npz", "json", "TextGrid", "html"]

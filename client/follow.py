@@ -1,0 +1,73 @@
+"""What is known of a stream so far: its messages, applied one by one.
+
+A message says what is final since the last one, and anew all that is known beyond the finals: what is stable and will
+only be extended, then what is provisional and may still be taken back. So what was not final is replaced by the next
+message that has results, an event changes nothing, and a row of the alignment that was settled once never changes.
+
+    known = Followed()
+    for update in client.stream(packets, 16000, Options(alignment=Level.MEAN_U8)):
+        known = known.after(update)
+        print(known.text, len(known.rows))
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from client.errors import ContractError
+from client.results import Row, Segment, Update
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """A stream so far. Start with an empty one."""
+
+    final: str = ""  # text that is over and done with
+    stable: str = ""  # since the last final; will only be extended
+    provisional: str = ""  # may still change
+    rows: dict[int, Row] = field(default_factory=dict)  # by row_id, ascending: where each token looked
+    segments: tuple[Segment, ...] = ()  # the finals
+    interims: tuple[Segment, ...] = ()  # of the last message with results: what is stable, then what is provisional
+
+    @property
+    def text(self) -> str:
+        return self.final + self.stable + self.provisional
+
+    def after(self, update: Update) -> "Followed":
+        """What is known when this message has come, too. ContractError where it takes back what was settled."""
+        if not update.results:
+            return self
+        finals = tuple(result for result in update.results if result.is_final)
+        interims = tuple(result for result in update.results if not result.is_final)
+        return Followed(
+            final=self.final + "".join(result.text for result in finals),
+            stable="".join(result.text for result in interims if result.stability >= 1),
+            provisional="".join(result.text for result in interims if result.stability < 1),
+            rows=self._rows_after(update),
+            segments=self.segments + finals,
+            interims=interims,
+        )
+
+    def _rows_after(self, update: Update) -> dict[int, Row]:
+        rows = {row_id: row for row_id, row in self.rows.items() if not row.provisional}
+        for result in update.results:
+            for row in result.alignment.rows if result.alignment is not None else ():
+                settled = rows.get(row.row_id)
+                if settled is not None and not settled.provisional and not same(settled, row):
+                    raise ContractError(
+                        f"row {row.row_id} ({settled.piece!r}) was settled, but a later message changes it"
+                    )
+                rows[row.row_id] = row
+        return dict(sorted(rows.items()))
+
+
+def same(one: Row, other: Row) -> bool:
+    """Whether two rows say the same of the same token."""
+    return (
+        (one.token_id, one.piece, one.row_id, one.peak_frame, one.provisional)
+        == (other.token_id, other.piece, other.row_id, other.peak_frame, other.provisional)
+        and np.array_equal(one.frames, other.frames)
+        and np.array_equal(one.weights, other.weights)
+        and (one.heads is None) == (other.heads is None)
+        and (one.heads is None or other.heads is None or np.array_equal(one.heads, other.heads))
+    )
