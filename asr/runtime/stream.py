@@ -24,7 +24,7 @@ from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
 from asr.runtime.loudness import STEP, gap, levels, loud, quietest
 from asr.runtime.policy import POLICIES
-from asr.runtime.reading import Place, Reading, Settled, judged, read, settle
+from asr.runtime.reading import Place, Reading, Settled, judged, nothing, read, settle
 from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Update
 from asr.runtime.sessions import Source
 from asr.runtime.words import spell
@@ -73,6 +73,7 @@ class Stream:
         self.goes_on = False  # the last segment was cut while somebody spoke
         self.speaking = False
         self.spoken: tuple[float, float] | None = None  # where the last words began and ended; None: none yet
+        self.guessed = False  # the last interims had a tail that may still change
         self.finished = False
 
     def accept(self, samples: NDArray[np.float32]) -> list[Update]:
@@ -207,7 +208,7 @@ class Stream:
                 return self._close(self.read_to)
             if not self.settled.tokens and has_ended(spelled, round(WORDLESS_S * self.rate / hop), 1.0):
                 self._forget(self.read_to - int(LEAD_S * self.rate))
-                return []
+                return self._interims(nothing())
             paused = paused or self._has_paused(spelled, hop)
         return self._interims(self._settle(tail, None) if paused else tail)
 
@@ -220,15 +221,16 @@ class Stream:
         return tail
 
     def _interims(self, tail: Reading) -> list[Update]:
-        """What is stable, then what is not."""
+        """What is stable, then what is not. A tail that was all there was, and is taken back, is replaced by nothing."""
         if not self.options.interim:
             return []
         results = []
         if self.settled.tokens:
             stability = LIKELY_STABILITY if self.rescores else STABLE
             results.append(self._result(self.settled, is_final=False, stability=stability))
-        if tail.tokens:
+        if tail.tokens or (self.guessed and not results):
             results.append(self._result(tail, is_final=False, stability=PROVISIONAL_STABILITY))
+        self.guessed = bool(tail.tokens)
         return [Update(tuple(results), self._cursors())] if results else []
 
     def _end_segment(self, samples: int, last: bool = False) -> list[Update]:
@@ -261,6 +263,9 @@ class Stream:
     def _close(self, samples: int) -> list[Update]:
         """The final of the segment's first samples, which says what is settled; the next segment starts after them."""
         results = []
+        if self.guessed and not self.settled.tokens:
+            results.append(self._result(nothing(), is_final=False, stability=PROVISIONAL_STABILITY))
+        self.guessed = False
         if self.settled.tokens:
             final = self._result(self.settled, is_final=True, stability=0.0)
             end_s = (self.start + samples) / self.rate
@@ -284,7 +289,7 @@ class Stream:
             is_final=is_final,
             stability=stability,
             language=said.language,
-            avg_logprob=float(said.log_probs.mean()),
+            avg_logprob=float(said.log_probs.mean()) if said.tokens else 0.0,
             no_speech_prob=said.no_speech_prob,
             alignment=Alignment(hop_s, self.start / self.rate, rows) if self.options.alignment else None,
         )

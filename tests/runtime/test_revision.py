@@ -48,3 +48,29 @@ def test_rows_are_replaced_by_id_and_stable_ones_never(hearing, speak, text, mod
         np.testing.assert_array_equal(ours.weights, theirs.weights)
         np.testing.assert_array_equal(ours.heads, theirs.heads)
     assert all(row.provisional for row_id, row in held.items() if row_id >= len(whole)), "what is left over was a guess"
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=TEXTS, mode=st.sampled_from(MODES))
+def test_no_guess_is_left_standing(hearing, speak, text, mode):
+    """A client that shows each message until the next one shows at the end what was said, and no more."""
+    stream = hearing().stream(Options(mode))
+    said = shown = ""
+    for update in [*stream.accept(speak(text)), *stream.finish()]:
+        said += "".join(result.text for result in update.results if result.is_final)
+        shown = "".join(result.text for result in update.results if not result.is_final)
+    assert shown == ""
+    assert said == "".join(result.text for result in hearing().transcribe(speak(text), Options(mode)).segments)
+
+
+def test_a_guess_that_was_nothing_is_replaced_by_nothing(hearing, speak):
+    recognizer = hearing(ctc=False)
+    session = recognizer.decoder.session
+    words = session.words
+    session.words = lambda levels: words(levels) if levels.size <= 16 else []  # on second thoughts nobody spoke
+    stream = recognizer.stream(Options("320ms"))
+    updates = [*stream.accept(np.concatenate([speak("ab"), np.zeros(32_000, np.float32)])), *stream.finish()]
+    texts = [[result.text for result in update.results] for update in updates]
+    assert texts[0] != [""]
+    assert texts[1:] == [[""]]
+    assert not any(result.is_final for update in updates for result in update.results)
