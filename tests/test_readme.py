@@ -35,7 +35,7 @@ def test_there_are_examples():
 
 def test_every_command_of_ours_in_the_readme_exists():
     scripts = (ROOT / "pyproject.toml").read_text()
-    for command in set(re.findall(r"\.venv/bin/(asr-\w+)", README)):
+    for command in set(re.findall(r"\.venv/bin/(asr-[\w-]+)", README)):
         assert f"\n{command} = " in scripts
 
 

@@ -221,7 +221,7 @@ class Stream:
         return tail
 
     def _interims(self, tail: Reading) -> list[Update]:
-        """What is stable, then what is not. A tail that was all there was, and is taken back, is replaced by nothing."""
+        """What is stable, then what is not. A tail that was all there was and is taken back is replaced by nothing."""
         if not self.options.interim:
             return []
         results = []

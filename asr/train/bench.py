@@ -21,7 +21,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ from asr.train.bench_report import (
 from asr.train.clips import Clip, Samples, choose, hiss, limited, spaced, unbroken
 from asr.train.evaluate import LATENCIES, Sets, describe, headline, read_sets
 from asr.train.feed import Feed, Heard, hear, true_lags_s
-from asr.train.live_peers import LivePeer, open_live_peer
+from asr.train.live_peers import PEERS, LivePeer, open_live_peer
 from asr.train.manifest import Utterance, load
 from asr.train.peers import LANGUAGE, SAMPLE_RATE
 from asr.train.report import POOLED
@@ -59,7 +59,6 @@ from asr.train.score import Counts, count, pool
 
 ROWS = "bench.jsonl"
 LIVE = "640ms"  # the latency mode of all tables but the first
-LIVE_S = 0.64
 ALIGN_ATT = "align_att"
 WARM_UP_S = 2.0
 CLIPS_S = 600.0  # of speech in a long stream, again and again: any ten minutes of it are the same work
@@ -81,7 +80,7 @@ class Bench:
     timed: Sets  # with word times
     options: argparse.Namespace
     note: Note
-    live_peer: LivePeer | None = None
+    live_peers: Mapping[str, LivePeer] = field(default_factory=dict)  # by name
 
     def ask(self, mode: str = LIVE, policy: str = "", rescored: bool = False) -> Options:
         language = LANGUAGE if LANGUAGE in self.recognizer.bundle.languages else ""
@@ -108,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is not None:
             options.output.mkdir(parents=True, exist_ok=True)
         note = note_in(options.output)
-        peer = open_live_peer(options.live_peer, options.threads) if options.live_peer else None
-        bench = Bench(recognizer, speech_of(sets, options), silent_of(sets), timed_of(sets), options, note, peer)
+        peers = {peer.name: peer for peer in (open_live_peer(told, options.threads) for told in options.live_peer)}
+        bench = Bench(recognizer, speech_of(sets, options), silent_of(sets), timed_of(sets), options, note, peers)
         run = {**describe(options, [], {}), "model": recognizer.bundle.name}
         if options.checkpoint is not None:
             run["versions"]["torch"] = importlib.metadata.version("torch")
@@ -152,7 +151,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=PATH",
         help="onsets, trust: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too (repeatable)",
     )
-    add("--live_peer", metavar="whisper_streaming=REPOSITORY:WEIGHTS", help="latency: beside it, in chunks of 640 ms")
+    add(
+        "--live_peer",
+        action="append",
+        default=[],
+        metavar="NAME=REPOSITORY:WEIGHTS",
+        help=f"latency: beside {' or '.join(PEERS)}, in chunks of 640 ms (repeatable)",
+    )
     add("--output", type=Path, metavar="DIR", help=f"write bench.md, bench.json and {ROWS} there")
     return parser
 
@@ -257,8 +262,7 @@ def write(output: Path, text: str, run: Mapping[str, Any]) -> None:
 def latency(bench: Bench) -> Table:
     """Each utterance through all settings in turn, so that a noisy machine is noisy for all alike."""
     settings = settings_of(bench.recognizer.bundle, bench.options.latency)
-    if bench.live_peer is not None:
-        settings.append(Setting(LIVE, bench.live_peer.name))
+    settings += [Setting(LIVE, name) for name in bench.live_peers]
     trials: list[Trial] = []
     for name, utterances in bench.speech.items():
         for utterance in utterances[: bench.options.limit]:
@@ -286,8 +290,8 @@ def settings_of(bundle: Bundle, modes: Sequence[str] | None) -> list[Setting]:
 
 
 def _listen(bench: Bench, samples: Samples, setting: Setting) -> Heard:
-    if bench.live_peer is not None and setting.policy == bench.live_peer.name:
-        return bench.live_peer.hear(samples, LIVE_S)
+    if setting.policy in bench.live_peers:
+        return bench.live_peers[setting.policy].hear(samples)
     return hear(bench.recognizer, samples, bench.ask(setting.mode, setting.policy, setting.rescored))
 
 
