@@ -74,9 +74,8 @@ def read_parts(
 ) -> Iterator[tuple[Part, Reading]]:
     rows = 0
     for part in parts(recognizer, samples, said, options):
-        place = Place(
-            part.first / recognizer.bundle.sample_rate, 0.0, rows, language, options.heads, options.word_times
-        )
+        rate = recognizer.bundle.sample_rate
+        place = Place(part.first / rate, samples.size / rate, rows, language, options.heads, options.word_times)
         reading = force(recognizer, samples[part.first : part.last], tokens_of(recognizer, part.words), place)
         rows += len(reading.tokens)
         yield part, reading
@@ -96,13 +95,12 @@ def parts(
     if samples.size <= bundle.max_samples and fits(recognizer, said):
         return [Part(0, samples.size, tuple(said))]
     heard = recognizer.transcribe(samples, replace(options, alignment=False, heads=False, interim=False))
-    ends = [
-        round(segment.end_s * bundle.sample_rate / bundle.frame_hop) * bundle.frame_hop for segment in heard.segments
-    ]
-    firsts, lasts = [0, *ends[:-1]], [*ends[:-1], samples.size]
+    hop = bundle.frame_hop
+    lasts = [round(segment.end_s * bundle.sample_rate / hop) * hop for segment in heard.segments] or [samples.size]
+    firsts = [0, *lasts[:-1]]
     texts = shared(said, [segment.text.split() for segment in heard.segments] or [[]])
     made = []
-    for first, last, text in zip(firsts or [0], lasts or [samples.size], texts, strict=True):
+    for first, last, text in zip(firsts, lasts, texts, strict=True):
         if not text:
             continue
         if not fits(recognizer, text):
@@ -110,19 +108,14 @@ def parts(
                 f"{len(text)} words of the text would have to be said between {first / bundle.sample_rate:.1f} and "
                 f"{last / bundle.sample_rate:.1f} s, which nobody can: is it the text of this recording?"
             )
-        made += within(recognizer, Part(first, last, tuple(text)), samples)
+        # silence may make a part longer than the model hears: its end is what is kept
+        made.append(Part(max(first, last - bundle.max_samples), last, tuple(text)))
     return made
 
 
 def fits(recognizer: "Recognizer", words: Sequence[str]) -> bool:
     bundle = recognizer.bundle
     return len(tokens_of(recognizer, words)) + len(bundle.tokens.prompt(bundle.languages[0])) < bundle.max_tokens
-
-
-def within(recognizer: "Recognizer", part: Part, samples: NDArray[np.float32]) -> list[Part]:
-    """A part no longer than the model hears: where silence makes it longer, its end is what is kept."""
-    longest = recognizer.bundle.max_samples
-    return [replace(part, first=max(part.first, part.last - longest))]
 
 
 def shared(said: Sequence[str], heard: Sequence[Sequence[str]]) -> list[list[str]]:

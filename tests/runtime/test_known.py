@@ -75,3 +75,12 @@ def test_every_head_comes_where_it_is_asked_for(recognizer, speak):
     for row in known.alignment.rows:
         assert row.heads.shape == (1, 1, row.weights.size)
         np.testing.assert_array_equal(row.heads[0, 0], row.weights)
+
+
+def test_silence_longer_than_the_model_hears_moves_nothing(recognizer, speak):
+    silence = np.zeros(40 * 16_000, np.float32)
+    known = recognizer.align(np.concatenate([silence, speak("a b c"), silence]), "a b c")
+    starts = [word.start_s for word in known.words]
+    np.testing.assert_allclose(starts, [40 + WORD_S * at for at in range(3)], atol=0.06)
+    assert known.duration_s == pytest.approx(80 + 3 * WORD_S)
+    assert all(word.emission_s == known.duration_s for word in known.words)
