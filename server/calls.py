@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from asr.errors import HeedError, InputError, NotFoundError, NotSupportedError, TooLongError
+from server.security import BusyCallerError, DeniedError, Guard
 
 log = logging.getLogger("asr.server")
 
@@ -32,6 +33,8 @@ STATUSES: dict[type[HeedError], grpc.StatusCode] = {  # the first that fits, so 
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     NotSupportedError: grpc.StatusCode.UNIMPLEMENTED,
     FullError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    BusyCallerError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    DeniedError: grpc.StatusCode.UNAUTHENTICATED,
     StoppingError: grpc.StatusCode.UNAVAILABLE,
 }
 DEADLINE_SLACK_S = 0.1  # the caller's deadline ends first, by the time a message takes to come here
@@ -53,6 +56,7 @@ class Record:
 
     method: str
     peer: str
+    caller: str = ""  # its token's fingerprint, or its host
     model: str = ""
     latency_mode: str = ""
     audio_s: float = 0.0
@@ -62,8 +66,9 @@ class Record:
 class Calls:
     """The open calls of one server. All methods belong to the event loop's thread."""
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, guard: Guard | None = None):
         self.limit = limit
+        self.guard = guard or Guard()
         self.open = 0
         self.tasks: set[asyncio.Task[Any]] = set()
         self.stopping = False  # no new calls
@@ -77,7 +82,8 @@ class Calls:
         self._remember(asyncio.current_task())
         status, said = grpc.StatusCode.OK, ""
         try:
-            with self._slot(takes_slot):
+            record.caller = self.guard.caller(context)
+            with self._slot(takes_slot), self.guard.place(record.caller):
                 yield record
         except asyncio.CancelledError:
             if not self.stopped:

@@ -15,6 +15,7 @@ from asr.runtime.recognizer import Recognizer
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server.calls import Calls
 from server.logs import log_to_stderr
+from server.security import Guard, credentials, read_tokens
 from server.service import SpeechService
 from server.settings import ServerSettings
 
@@ -46,7 +47,8 @@ def main() -> None:
 async def serve(settings: ServerSettings) -> None:
     """Load, listen, wait for a signal, drain."""
     models = load(settings)
-    calls = Calls(settings.max_streams)
+    tokens = [] if settings.tokens is None else read_tokens(settings.tokens)
+    calls = Calls(settings.max_streams, Guard(tokens, settings.max_streams_per_caller))
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
@@ -100,8 +102,11 @@ def build(
 def listen(server: Any, settings: ServerSettings) -> int:
     """The port it got; OptionError where it got none."""
     wanted = address(settings.host, settings.port)
+    secure = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        secure = credentials(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
     try:
-        return int(server.add_insecure_port(wanted))
+        return int(server.add_secure_port(wanted, secure) if secure else server.add_insecure_port(wanted))
     except RuntimeError as error:
         raise OptionError(f"cannot listen on {wanted}: the port is taken or the host is not this machine's") from error
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
 
 import asr
@@ -36,7 +36,9 @@ class ServerSettings(BaseSettings):
         description="folder of an exported model; given several times, or with commas, the first is the default",
     )
     host: str = Field(
-        "127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 or :: lets other machines in, unencrypted"
+        "127.0.0.1",
+        min_length=1,
+        description="address to listen on; 0.0.0.0 or :: lets other machines in, unencrypted without tls_certificate",
     )
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 takes any free one")
     workers: int = Field(
@@ -44,6 +46,14 @@ class ServerSettings(BaseSettings):
     )
     threads: int = Field(1, ge=1, le=1024, description="onnxruntime threads of each worker")
     max_streams: int = Field(64, ge=1, description="calls that may be open at once; the next is RESOURCE_EXHAUSTED")
+    max_streams_per_caller: int = Field(
+        0, ge=0, description="of these from one caller (its token, else its address); 0: no limit of its own"
+    )
+    tls_certificate: Path | None = Field(None, description="PEM file of the certificate chain: then the port is TLS")
+    tls_key: Path | None = Field(None, description="PEM file of its private key")
+    tls_client_ca: Path | None = Field(None, description="PEM file: callers must show a certificate that it signed")
+    tokens: Path | None = Field(None, description="file with a bearer token a line: callers must send one")
+    plain_tokens: bool = Field(False, description="take tokens on a port without TLS, where anyone can read them")
     max_recording_s: float = Field(
         14400, gt=0, allow_inf_nan=False, description="longest recording or stream, seconds; beyond it is OUT_OF_RANGE"
     )
@@ -70,6 +80,18 @@ class ServerSettings(BaseSettings):
                 raise ValueError(f"{folder} is not a folder: name one that asr-export wrote")
         return folders
 
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together: one without the other encrypts nothing")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca means nothing without tls_certificate and tls_key")
+        if self.tokens is not None and self.tls_certificate is None and not self.plain_tokens:
+            raise ValueError(
+                "tokens on a port without TLS can be read by anyone: give tls_certificate, or plain_tokens"
+            )
+        return self
+
     @classmethod
     def read(cls, argv: Sequence[str]) -> Self:
         """From flags and environment. SystemExit, after one line on stderr, where they make no sense."""
@@ -87,7 +109,9 @@ def _underscored(argument: str) -> str:
 
 
 def _complaint(error: Any) -> str:
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:  # of several options together
+        return reason
     name = str(error["loc"][0])
-    reason = error["msg"].removeprefix("Value error, ")
     given = "" if error["type"] == "value_error" else f" (not {error['input']!r})"
     return f"--{name} (or ASR_{name.upper()}): {reason}{given}"

@@ -17,6 +17,7 @@ from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Upd
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import main
 from server.calls import Calls
+from server.security import Guard, read_tokens
 from server.settings import ServerSettings
 
 RATE = 16_000
@@ -149,7 +150,8 @@ class Running:
     def __init__(self, settings: ServerSettings, models: dict[str, FakeRecognizer]):
         self.settings = settings
         self.models = models
-        self.calls = Calls(settings.max_streams)
+        tokens = read_tokens(settings.tokens) if settings.tokens else []
+        self.calls = Calls(settings.max_streams, Guard(tokens, settings.max_streams_per_caller))
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
         self.workers = ThreadPoolExecutor(settings.workers)
