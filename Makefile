@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # torch first and alone: asked for by another package, pip may take a build with gigabytes of CUDA.
 # For the small CPU build: make setup TORCH="torch --index-url https://download.pytorch.org/whl/cpu"
 TORCH  ?= torch==2.13.0
-MODEL  ?= asr/models/tiny.en
+MODEL  ?= asr/models/tiny.en-streaming
 RECIPE ?= tiny
 PROTO  := proto/asr/v1/speech.proto
 STUBS  := asr/v1/speech_pb2.py

@@ -1,6 +1,6 @@
 """What each level of alignment costs: time, and bytes on the wire.
 
-    python -m server.levels --model asr/models/tiny.en RECORDING...
+    python -m server.levels --model asr/models/tiny.en-streaming RECORDING...
 
 Each recording goes through every level in turn, whole and as a stream in packets of 20 ms, from samples to serialised
 answers and without a socket; the time of a level is told as its ratio to that of no alignment in the same run.

@@ -18,7 +18,7 @@ USAGE_STATUS = 2  # of the process, when the settings make no sense
 
 
 def shipped_model() -> list[Path]:
-    return [Path(asr.__file__).parent / "models" / "tiny.en"]
+    return [Path(asr.__file__).parent / "models" / "tiny.en-streaming"]
 
 
 def all_cores() -> int:

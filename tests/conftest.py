@@ -7,7 +7,7 @@ import soundfile
 from asr.runtime.recognizer import Recognizer
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ROOT / "asr" / "models" / "tiny.en"
+SHIPPED = ROOT / "asr" / "models" / "tiny.en-streaming"
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from asr.errors import ExportError, HeedError, InputError
 from asr.export import parity
 from asr.export.graphs import export_decoder, export_encoder
+from asr.export.heads import choose_heads
 from asr.export.parity import Graphs
 from asr.export.quantise import quantise
 from asr.model.checkpoint import TOKENIZER, load_checkpoint
@@ -49,6 +50,10 @@ def export(checkpoint: Path, to: Path, clips: Path = CLIPS, eight_bits: bool = T
         bundle = describe(model.config, checkpoint / TOKENIZER)
         check_fp32(model, fp32, utterances, bundle)
         bundle.save(fp32)
+        if bundle.ctc is not None and bundle.decoder_heads and (heads := choose_heads(fp32, utterances)):
+            say(f"heads that align: {', '.join(f'{layer}.{head}' for layer, head in heads)}")
+            bundle = replace(bundle, alignment_heads=heads)
+            bundle.save(fp32)
         wer = word_errors(fp32, utterances)
         say(f"fp32: WER {wer:.1f} % on {len(utterances)} clips")
         chosen = fp32

@@ -22,7 +22,7 @@ from asr.model.sources.openai import read_openai
 
 NAMES = ("tiny", "base", "small", "medium", "large", "large-v2", "large-v3", "large-v3-turbo")
 NAMES_OF_ENGLISH = ("tiny.en", "base.en", "small.en", "medium.en")
-SHIPPED_TOKENIZER = Path(__file__).parents[1] / "models" / "tiny.en" / "tokenizer.json"
+SHIPPED_TOKENIZER = Path(__file__).parents[1] / "models" / "tiny.en-streaming" / "tokenizer.json"
 SHIPPED_VOCABULARY = 51_864  # of every English-only Whisper
 END, START, TRANSLATE = "<|endoftext|>", "<|startoftranscript|>", "<|translate|>"
 LAST_ENGLISH_PIECE = 50_256  # the end token, right after the text pieces of the English-only vocabulary

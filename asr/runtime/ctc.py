@@ -33,6 +33,11 @@ def letters(log_probs: NDArray[np.float32], alphabet: str) -> NDArray[np.intp]:
     return count
 
 
+def clearest(log_probs: NDArray[np.float32]) -> float:
+    """How probable it is, where it is most probable, that a letter is said: of (frames, 1 + alphabet)."""
+    return float(1 - np.exp(log_probs[:, BLANK].min()))
+
+
 def spelled(said: NDArray[np.intp]) -> NDArray[np.bool_]:
     """The frames at which a letter was said: of what `letters` returns."""
     return np.diff(said, prepend=0) > 0

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Frames of 20 ms between the frame that a token looked at most and the newest one, for the token to be stable.
-MARGIN_FRAMES = 14
+MARGIN_FRAMES = 8
+SURE = -0.3  # a token's log-probability; one that is less sure waits until two readings agree on it
 BACK_FRAMES = 50  # a token that looks so far back behind one before it reads what was read already
 # The text may have a few letters more or fewer than CTC heard, and so much a letter.
 LETTERS, LETTERS_SHARE = 6, 0.6
@@ -35,6 +36,7 @@ class Evidence:
     settled_at: int  # the frame that the last settled token looked at; -1: none is settled
     frames: int  # encoded so far
     heard: NDArray[np.intp] | None  # (frames,) letters that CTC heard up to each; None: the model has no such head
+    log_probs: NDArray[np.float32]  # (tokens,)
 
 
 Policy = Callable[[Evidence], int]  # how many tokens are stable, up to the end of a word
@@ -47,7 +49,7 @@ def align_att(evidence: Evidence) -> int:
     when one goes on, its next piece looks near the newest frame and holds the whole word back. Only the signs after
     it wait for what follows: a full stop too early, and the decoder takes the sentence for over.
     """
-    safe = safe_tokens(evidence)
+    safe = min(safe_tokens(evidence), trusted_tokens(evidence))
     last = (evidence.bare_end,) if evidence.complete else ()
     ends = (*evidence.word_ends[:-1], *last)[: trusted_words(evidence)]
     return max((end for end in ends if end <= safe), default=0)
@@ -61,6 +63,13 @@ def safe_tokens(evidence: Evidence) -> int:
             return index
         furthest = max(furthest, int(frame))
     return len(evidence.looked)
+
+
+def trusted_tokens(evidence: Evidence) -> int:
+    """Tokens before the first that is neither sure enough nor what the reading before had there too."""
+    agreed = common(evidence.before, evidence.tokens)
+    (doubtful,) = np.nonzero(evidence.log_probs[agreed:] < SURE)
+    return agreed + int(doubtful[0]) if doubtful.size else len(evidence.tokens)
 
 
 def trusted_words(evidence: Evidence) -> int:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 # true words score lower, and these two kept more of them and let less noise through.
 NO_SPEECH_PROB, NO_SPEECH_LOGPROB = 0.4, -1.5
 LONGEST_ONSET_FRAMES = 30  # from where the first word begins to where its first token looks most
+# Where CTC hears no letter, and none with this probability anywhere, nobody speaks. A word of a third of a second may
+# have no letter that is more probable than blank; noise seldom has one with a fifth.
+FAINT = 0.15
+EDGE_FRAMES = 8  # what lies nearer the newest frame, or the last token, is not missed yet
+LEFT_OUT = 10  # letters that CTC heard and that no token looked at: something was left out
 SEEN = 0.02  # weight of all tokens together on a frame that one of them looked at: an even look over a second
 CONTEXT = 4  # settled tokens whose attention helps to tell where the next word begins
 
@@ -91,6 +96,7 @@ class Reading:
             settled.looked,
             self.frames,
             self.letters,
+            self.log_probs,
         )
 
     def bare_end(self) -> int:
@@ -122,15 +128,39 @@ def read(
         return nothing()
     source = encode()
     letters = heard_letters(recognizer, source)
-    if not settled.tokens and letters is not None and not letters[-1]:
+    if not settled.tokens and letters is not None and not letters[-1] and is_faint(source):
         return nothing(letters)
     language = place.language if settled.state is None else settled.language
     if language == "auto":
         language = recognizer.detect_language(source)
     said = recognizer.decode(source, language, settled.tokens, draft, settled.state, place.heads)
+    before = 0 if settled.state is None else len(settled.tokens)
+    if leaves_out(recognizer, said, letters, settled):
+        more = before + len(said.tokens)
+        said = recognizer.decode(source, language, settled.tokens, said.tokens, settled.state, place.heads, more)
     if not settled.tokens and (not said.tokens or is_silence(said)):
         return nothing(letters)
     return understood(recognizer, said, source, letters, sounding, settled, place, language)
+
+
+def leaves_out(
+    recognizer: "Recognizer",
+    said: Hypothesis[DecoderState],
+    letters: NDArray[np.intp] | None,
+    settled: Settled,
+) -> bool:
+    """Whether CTC heard letters after what any token of the hypothesis looked at, and not at the newest edge: the
+    decoder, made to go on from settled text, at times takes a sentence's end for the speech's."""
+    looking = len(recognizer.bundle.alignment_heads)
+    if letters is None or not recognizer.bundle.grows or not looking or not said.complete:
+        return False
+    looked = max((row.peak for row in settled.rows), default=-1)
+    if said.tokens:  # the furthest: signs at a sentence's end look anywhere
+        looked = max(looked, int(said.weights[:looking, :-1, : len(letters)].mean(axis=0).argmax(axis=-1).max()))
+    if looked < 0:
+        return False
+    newest = max(0, len(letters) - 1 - EDGE_FRAMES)
+    return int(letters[newest]) - int(letters[min(looked + EDGE_FRAMES, newest)]) >= LEFT_OUT
 
 
 def force(recognizer: "Recognizer", samples: NDArray[np.float32], tokens: Sequence[int], place: Place) -> Reading:
@@ -209,6 +239,10 @@ def nothing(letters: NDArray[np.intp] | None = None) -> Reading:
 def heard_letters(recognizer: "Recognizer", source: Source) -> NDArray[np.intp] | None:
     alphabet = recognizer.bundle.ctc
     return None if source.ctc is None or alphabet is None else ctc.letters(source.ctc[: source.heard], alphabet)
+
+
+def is_faint(source: Source) -> bool:
+    return source.ctc is not None and ctc.clearest(source.ctc[: source.heard]) < FAINT
 
 
 def heard_words(

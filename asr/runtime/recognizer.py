@@ -138,9 +138,10 @@ class Recognizer:
         draft: Sequence[int] = (),
         kept: DecoderState | None = None,
         every_head: bool = False,
+        goes_on: int = -1,
     ) -> Hypothesis[DecoderState]:
-        """Search over one segment; forced, draft and kept as in search.greedy. every_head: the hypothesis's weights are
-        those of the alignment heads, then those of all."""
+        """Search over one segment; forced, draft and kept as in search.greedy, goes_on as in its rules. every_head: the
+        hypothesis's weights are those of the alignment heads, then those of all."""
         tokens = self.bundle.tokens
         prompt = tokens.prompt(language)
         longest = WORDS_AT_LEAST + int(WORDS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
@@ -153,6 +154,7 @@ class Recognizer:
             suppress_first=np.array(first, np.intp),
             no_speech=tokens.no_speech,
             per_word=tokens.per_word,
+            goes_on=goes_on,
         )
         return greedy(self.decoder.over(source, every_head), prompt, rules, forced, draft, kept)
 

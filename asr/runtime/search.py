@@ -46,6 +46,7 @@ class Rules:
     suppress_first: NDArray[np.intp]
     no_speech: int | None = None
     per_word: int = 1  # tokens of an ordinary word
+    goes_on: int = -1  # after so many tokens of text the end is not believed
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def greedy(
     while True:
         for row in range(len(log_probs)):
             here = len(text)
-            token = forced[here] if here < len(forced) else best(log_probs[row], rules, first=here == 0)
+            token = forced[here] if here < len(forced) else best(log_probs[row], rules, here)
             looked.append(weights[:, row])
             if token == rules.end or here == rules.max_tokens:
                 complete = token == rules.end
@@ -121,12 +122,14 @@ def greedy(
         log_probs, weights, state = stepper.step([text[-1]], state)
 
 
-def best(log_probs: NDArray[np.float32], rules: Rules, first: bool) -> int:
-    """The most probable token that may be said."""
+def best(log_probs: NDArray[np.float32], rules: Rules, here: int) -> int:
+    """The most probable token that may be said after so many tokens of text."""
     log_probs = log_probs.copy()
     log_probs[rules.suppress] = -np.inf
-    if first:
+    if here == 0:
         log_probs[rules.suppress_first] = -np.inf
+    if here == rules.goes_on:
+        log_probs[rules.end] = -np.inf
     return int(log_probs.argmax())
 
 

@@ -1,6 +1,6 @@
 """asr-bench: how soon streaming speaks and what it costs, in one process and never through a network.
 
-    asr-bench --model asr/models/tiny.en --data DIR --output OUT
+    asr-bench --model asr/models/tiny.en-streaming --data DIR --output OUT
     asr-bench --checkpoint DIR --data DIR --table latency,silence --limit 20
 
 latency  each latency mode with each policy: errors, lag, time to the final, cost, stable text taken back

@@ -42,6 +42,7 @@ def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
         provenance=config.provenance,
         quantisation="none",
         chunks=chunks,
+        word_times="attention" if config.ctc_alphabet is None else "ctc",
         decoder_heads=max((reader.heads for reader in decoder.readers), default=0) if decoder.has_weights else 0,
     )
 

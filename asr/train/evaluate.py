@@ -4,7 +4,7 @@ What is scored is what ships: the exported folder, run by the recogniser that se
 and goes through all systems in turn, one at a time in one process, so that a noisy machine is noisy for all alike. The
 real-time factor is the wall time of recognition alone over the recording's length.
 
-    asr-evaluate --model asr/models/tiny.en --data DIR --peer faster-whisper --peer pocketsphinx --output OUT
+    asr-evaluate --model asr/models/tiny.en-streaming --data DIR --peer faster-whisper --peer pocketsphinx --output OUT
 
 Each trial is written to OUT/trials.jsonl as it is made, so that a run that is stopped has not been for nothing.
 """

@@ -101,7 +101,7 @@ def test_a_stopping_server_lets_open_streams_finish_and_takes_no_new_calls(serve
     assert stream.call.code() == grpc.StatusCode.OK
     assert server.process.wait(WAIT_S) == 0
     streams = [call for call in server.calls() if call["method"] == "StreamingRecognize"]
-    assert [(call["status"], call["audio_s"], call["model"]) for call in streams] == [("OK", 2.0, "tiny.en")]
+    assert [(call["status"], call["audio_s"], call["model"]) for call in streams] == [("OK", 2.0, "tiny.en-streaming")]
 
 
 def test_a_second_signal_ends_the_wait_for_open_streams(server):

@@ -32,7 +32,7 @@ from asr.train.manifest import read_manifest  # noqa: E402
 from asr.train.recipe import Vocabulary  # noqa: E402
 from asr.train.tokens import steering_tokens  # noqa: E402
 
-SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 SAID = ["the quick brown fox", "jumps over", "the lazy dog"]
 PIECES = vocabulary.build(Path(__file__).read_text().splitlines(), Vocabulary("bpe", size=300))  # any text will do
 CONFIG = ModelConfig(

@@ -17,7 +17,7 @@ from asr.model.checkpoint import load_checkpoint  # noqa: E402
 from asr.model.config import ModelConfig  # noqa: E402
 from asr.model.model import SpeechModel  # noqa: E402
 
-SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 VOCABULARY, DIM, HEADS, LAYERS = 51_864, 16, 2, 2
 CONFIG = ModelConfig(
     vocabulary=VOCABULARY, dim=DIM, encoder_layers=LAYERS, encoder_heads=HEADS, decoder_layers=LAYERS,

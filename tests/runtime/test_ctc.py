@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.runtime.ctc import LOOSE, STAR, forced, labels_of, letters, spelled
+from asr.runtime.ctc import LOOSE, STAR, clearest, forced, labels_of, letters, spelled
 
 ALPHABET = " 'ab"  # 1 to 4, after blank
 
@@ -131,3 +131,10 @@ def test_the_path_is_the_best_of_all(seed, labels, frames):
 )
 def test_a_word_is_spelled_as_the_head_spells(text, alphabet, labels):
     assert labels_of(text, alphabet) == labels
+
+
+def test_the_clearest_letter_is_the_frame_that_is_least_blank():
+    log_probs = spoken(0, 0, 0)
+    assert clearest(log_probs) == pytest.approx(0.1, abs=1e-6)
+    log_probs[1, 0] = np.log(0.7)
+    assert clearest(log_probs) == pytest.approx(0.3, abs=1e-6)

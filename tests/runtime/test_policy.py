@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asr.runtime.policy import BACK_FRAMES, MARGIN_FRAMES, POLICIES, Evidence, agreement, align_att, wait
+from asr.runtime.policy import BACK_FRAMES, MARGIN_FRAMES, POLICIES, SURE, Evidence, agreement, align_att, wait
 
 FRAMES = 200
 SAFE = FRAMES - MARGIN_FRAMES - 1
@@ -17,8 +17,9 @@ def reading(looked, word_ends=None, **changes):
     """A token for each frame looked at; by default each is a word."""
     tokens = tuple(range(len(looked)))
     ends = tuple(word_ends or range(1, len(looked) + 1))
+    letters, sure = (3,) * len(ends), np.zeros(len(looked), np.float32)
     evidence = Evidence(
-        tokens, (), True, ends, ends[-1] if ends else 0, (3,) * len(ends), np.array(looked), -1, FRAMES, None
+        tokens, (), True, ends, ends[-1] if ends else 0, letters, np.array(looked), -1, FRAMES, None, sure
     )
     return replace(evidence, **changes)
 
@@ -43,6 +44,13 @@ def test_what_is_stable_ends_with_a_word(looked, policy):
 def test_nothing_that_looks_near_the_newest_frame_is_stable(looked):
     stable = align_att(reading(looked))
     assert all(frame <= SAFE for frame in looked[:stable])
+
+
+def test_a_word_that_is_not_sure_waits_until_two_readings_agree():
+    log_probs = np.array([0.0, SURE - 0.1, 0.0], np.float32)
+    assert align_att(reading([10, 50, 60], log_probs=log_probs)) == 1
+    assert align_att(reading([10, 50, 60], log_probs=log_probs, before=(0, 1))) == 3
+    assert align_att(reading([10, 50, 60], log_probs=log_probs, before=(0, 7))) == 1
 
 
 def test_the_first_token_that_looks_too_near_stops_those_after_it():

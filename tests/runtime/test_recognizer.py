@@ -15,7 +15,7 @@ from asr.errors import FormatError, InputError, NotFoundError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Event, Kind
 
-SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 SPOKEN = {
     "librivox-0870": "And Mr. John Dashwood had then leisure to consider how much there might be prudently in his "
     "power to do for them.",

@@ -68,7 +68,7 @@ def test_a_guess_that_was_nothing_is_replaced_by_nothing(hearing, speak):
     session = recognizer.decoder.session
     words = session.words
     session.words = lambda levels: words(levels) if levels.size <= 16 else []  # on second thoughts nobody spoke
-    stream = recognizer.stream(Options("320ms"))
+    stream = recognizer.stream(Options("320ms", policy="wait"))
     updates = [*stream.accept(np.concatenate([speak("ab"), np.zeros(32_000, np.float32)])), *stream.finish()]
     texts = [[result.text for result in update.results] for update in updates]
     assert texts[0] != [""]

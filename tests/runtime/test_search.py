@@ -1,5 +1,7 @@
 """Search against a decoder of three lines: it wants to say a fixed text."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -148,3 +150,13 @@ def test_a_loop_that_began_in_kept_tokens_is_cut_after_them():
     assert not said.complete
     assert said.weights.shape[1] == len(said.tokens) + 1
     assert [*text[:8], *said.tokens] == text[: 8 + len(said.tokens)]
+
+
+def test_the_end_is_not_believed_where_more_was_heard():
+    says = Says([1, 2])
+    rules = replace(RULES, goes_on=2, max_tokens=4)
+    said = greedy(says, PROMPT, rules, draft=(1, 2))
+    assert said.tokens[:2] == (1, 2)
+    assert len(said.tokens) > 2, "something else had to be said"
+    assert greedy(Says([1, 2]), PROMPT, rules, draft=(1, 2)).tokens == said.tokens
+    assert greedy(Says([1, 2, 3]), PROMPT, rules).tokens == (1, 2, 3), "who goes on anyway is not disturbed"

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from asr.runtime.words import entropies, monotonic_path, pieces, spell, starts_by_letters, token_starts, word_spans
 
-SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 
 
 @pytest.fixture(scope="module")

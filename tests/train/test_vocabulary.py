@@ -14,7 +14,7 @@ from asr.train.recipe import Vocabulary
 from asr.train.tokens import END, START, per_word, steering_tokens
 from asr.train.vocabulary import CTC_ALPHABET, build, ctc_text, prompt, target
 
-SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en"
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 TEXTS = ["one two three", "three two, one!", "a naïve one", "", "  I   said two  "]
 CHARACTERS = Vocabulary("characters")
 PIECES = Vocabulary("bpe", size=40)
