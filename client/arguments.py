@@ -7,17 +7,20 @@ from pathlib import Path
 
 from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
-from client.writers import ALIGNMENT_WRITERS, WRITERS
+from client.subtitles import LINE_WIDTH, LINES, WORDS, Layout
+from client.writers import ALIGNMENT_WRITERS, SUBTITLES, WRITERS
 
 LEVELS = {"mean": Level.MEAN_U8, "full": Level.FULL}
+ALL = "all"
 ONE_MAP = ("TextGrid", "html")  # formats that have no place for a map for each head
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
 
 EPILOG = f"""\
-One FILE without --output_dir: its text goes to stdout. Otherwise each FILE gives STEM.EXT in --output_dir
-(the current directory by default); where stems are equal the later ones become STEM-2, STEM-3, ...
+One FILE without --output_dir: its text goes to stdout (of --output_format all nothing does). Otherwise each FILE
+gives STEM.EXT in --output_dir (the current directory by default); where stems are equal the later ones become
+STEM-2, STEM-3, ...
 An alignment is always a file, STEM.alignment.EXT; pictures show one segment each, the later ones in
 STEM.alignment-2.EXT, STEM.alignment-3.EXT, ...
 
@@ -45,6 +48,10 @@ class Arguments(argparse.Namespace):
     output_format: str
     output_dir: Path | None
     word_timestamps: bool
+    highlight_words: bool
+    max_line_width: int | None
+    max_line_count: int | None
+    max_words_per_line: int | None
     alignment: bool
     alignment_format: str
     alignment_level: str
@@ -52,7 +59,22 @@ class Arguments(argparse.Namespace):
 
     @property
     def text_to_stdout(self) -> bool:
-        return len(self.files) == 1 and self.output_dir is None
+        return len(self.files) == 1 and self.output_dir is None and self.output_format != ALL
+
+    @property
+    def formats(self) -> list[str]:
+        return list(WRITERS) if self.output_format == ALL else [self.output_format]
+
+    @property
+    def layout(self) -> Layout:
+        """Of subtitles. As in whisper words are not counted where the lines' width is given."""
+        words = None if self.max_line_width else self.max_words_per_line
+        return Layout(
+            width=self.max_line_width or LINE_WIDTH,
+            lines=(self.max_line_width and self.max_line_count) or LINES,
+            words=words or WORDS,
+            highlight=self.highlight_words,
+        )
 
     @property
     def folder(self) -> Path:
@@ -60,16 +82,27 @@ class Arguments(argparse.Namespace):
 
     def options(self, watched: bool = False) -> Options:
         """What to ask the server for; watched: somebody sees what is not final yet."""
+        subtitles = not SUBTITLES.keys().isdisjoint(self.formats)
         aligned = self.alignment or (watched and self.show_alignment)
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
-            words=self.word_timestamps or self.alignment or self.text is not None,
+            words=self.word_timestamps or self.alignment or subtitles or self.text is not None,
             alignment=LEVELS[self.alignment_level] if aligned else Level.NONE,
             interim_results=watched,
         )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has no effect and does no harm; whisper warns of the same."""
+        told = []
+        if self.max_line_count and not self.max_line_width:
+            told.append("--max_line_count has no effect without --max_line_width")
+        if self.max_words_per_line and self.max_line_width:
+            told.append("--max_words_per_line has no effect with --max_line_width")
+        return told
 
 
 def parse(argv: Sequence[str]) -> Arguments:
@@ -107,9 +140,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
-    add("--output_format", choices=WRITERS, default="txt", help="(%(default)s)")
+    add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
     add("--output_dir", type=Path, metavar="DIR", help="where files go; made where it is missing")
-    add("--word_timestamps", action="store_true", help="with --output_format json: the words with their times")
+    add("--word_timestamps", action="store_true", help="the words with their times, in json and jsonl")
+    subtitles = "in srt and vtt, with --word_timestamps: "
+    add("--highlight_words", action="store_true", help=f"{subtitles}underline each word while it is said")
+    add("--max_line_width", type=_positive, metavar="N", help=f"{subtitles}characters in a line ({LINE_WIDTH})")
+    add("--max_line_count", type=_positive, metavar="N", help=f"{subtitles}lines at once ({LINES})")
+    add("--max_words_per_line", type=_positive, metavar="N", help=f"{subtitles}words at once, without --max_line_width")
     add("--alignment", action="store_true", help="write where each token looked")
     add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment (png)")
     add(
@@ -125,6 +163,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _conflict(arguments: Arguments) -> str | None:
     """What does not go together, in a sentence."""
+    subtitles = {
+        "--highlight_words": arguments.highlight_words,
+        "--max_line_width": arguments.max_line_width,
+        "--max_line_count": arguments.max_line_count,
+        "--max_words_per_line": arguments.max_words_per_line,
+    }
+    drawn = not SUBTITLES.keys().isdisjoint(arguments.formats)
     for flag, given, needed, there in (
         ("--fast", arguments.fast, "--stream", arguments.stream),
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
@@ -132,6 +177,8 @@ def _conflict(arguments: Arguments) -> str | None:
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
         ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),
+        *((flag, given, "--word_timestamps", arguments.word_timestamps) for flag, given in subtitles.items()),
+        *((flag, given, "--output_format srt, vtt or all", drawn) for flag, given in subtitles.items()),
     ):
         if given and not there:
             return f"{flag} means nothing without {needed}"
@@ -165,5 +212,5 @@ def _underscored_flag(argument: str) -> str:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of milliseconds from 1 up")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
     return number

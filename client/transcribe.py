@@ -20,7 +20,7 @@ from client.local import local_server, server_command
 from client.outputs import page_suffix, unique_stems, write_atomically
 from client.results import Transcript, finals
 from client.sdk import Client
-from client.writers import ALIGNMENT_WRITERS, PICTURES, WRITERS
+from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
 
 DONE, SOME_FAILED, USAGE, NO_SERVER = 0, 1, 2, 3
 INTERRUPTED = 130
@@ -31,6 +31,8 @@ BYTES_PER_SAMPLE = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, return its exit status."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    for warning in arguments.warnings:
+        _complain(warning, DONE)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     try:
@@ -100,7 +102,7 @@ def _server(arguments: Arguments) -> Iterator[str]:
 
 
 def _suffixes(arguments: Arguments) -> list[str]:
-    text = [] if arguments.text_to_stdout else [f".{arguments.output_format}"]
+    text = [] if arguments.text_to_stdout else [f".{name}" for name in arguments.formats]
     return text + ([page_suffix(1, arguments.alignment_format)] if arguments.alignment else [])
 
 
@@ -151,13 +153,15 @@ def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
 
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
-    if not arguments.word_timestamps and not arguments.text:  # words that came for the alignment's sake
-        transcript = replace(transcript, segments=tuple(replace(s, words=()) for s in transcript.segments))
-    text = WRITERS[arguments.output_format](transcript)
-    if arguments.text_to_stdout:
-        print(text, end="", flush=True)
-    else:
-        _write(arguments.folder / f"{stem}.{arguments.output_format}", text.encode())
+    # words may have come for the sake of an alignment or of subtitles
+    wordless = replace(transcript, segments=tuple(replace(segment, words=()) for segment in transcript.segments))
+    wordy = arguments.word_timestamps or arguments.text
+    for name in arguments.formats:
+        text = WRITERS[name](transcript if wordy or name in SUBTITLES else wordless, arguments.layout)
+        if arguments.text_to_stdout:
+            print(text, end="", flush=True)
+        else:
+            _write(arguments.folder / f"{stem}.{name}", text.encode())
 
 
 def _write_alignment(transcript: Transcript, path: Path, stem: str, arguments: Arguments) -> None:

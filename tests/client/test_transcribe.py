@@ -65,6 +65,43 @@ def test_words_that_came_for_the_picture_are_not_written(
     assert "words" not in json.loads(capsys.readouterr().out)["segments"][0]
 
 
+def test_subtitles_are_made_of_words_that_json_does_not_show(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(seconds=1.0)
+    assert main(["--server", target, "--output_format", "all", str(path)]) == 0
+    assert written(folder) == sorted(f"talk.{name}" for name in WRITERS)
+    assert capsys.readouterr() == ("", "")
+    content = path.read_bytes()
+    end_ms = len(content) // 32
+    cue = f"1\n00:00:00,000 --> 00:00:01,{end_ms - 1000:03d}\n{len(content)} {sum(content)}\n\n"
+    assert (folder / "talk.srt").read_text() == cue
+    assert "words" not in json.loads((folder / "talk.json").read_text())["segments"][0]
+
+
+def test_subtitles_keep_to_what_was_said_of_lines(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(recording(seconds=1.0))
+    flags = ["--server", target, "--output_format", "srt", "--word_timestamps"]
+    assert main([*flags, "--max_line_width", "9", "--max_line_count", "2", path]) == 0
+    assert capsys.readouterr().out.splitlines()[2:4] == ["32044", str(sum(Path(path).read_bytes()))]
+    assert main([*flags, "--max_words_per_line", "1", path]) == 0
+    assert capsys.readouterr().out.splitlines()[4] == "2"
+    assert main([*flags, "--highlight_words", path]) == 0
+    assert "<u>32044</u>" in capsys.readouterr().out
+
+
+def test_what_has_no_effect_is_told_as_whisper_does(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--server", target, "--output_format", "srt", "--word_timestamps", "--max_line_count", "1"]
+    assert main([*flags, str(recording(seconds=0.1))]) == 0
+    assert capsys.readouterr().err == "asr-transcribe: --max_line_count has no effect without --max_line_width\n"
+    assert main([*flags, "--max_line_width", "9", "--max_words_per_line", "2", str(recording(seconds=0.1))]) == 0
+    assert "--max_words_per_line has no effect with --max_line_width" in capsys.readouterr().err
+
+
 def test_several_files_are_written_here(
     target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,7 +205,16 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
         (["--latency", "500", "a.wav"], "--latency"),
-        (["--output_format", "srt", "a.wav"], "--output_format"),
+        (["--output_format", "lrc", "a.wav"], "--output_format"),
+        (
+            ["--output_format", "srt", "--highlight_words", "a.wav"],
+            "--highlight_words means nothing without --word_timestamps",
+        ),
+        (
+            ["--output_format", "tsv", "--word_timestamps", "--max_line_width", "30", "a.wav"],
+            "--max_line_width means nothing without --output_format srt, vtt or all",
+        ),
+        (["--output_format", "vtt", "--word_timestamps", "--max_words_per_line", "0", "a.wav"], "from 1 up"),
         (["--alignment", "--alignment_format", "pdf", "a.wav"], "--alignment_format"),
         (["--out", "x", "a.wav"], "--out"),
     ],
@@ -419,6 +465,6 @@ def test_a_server_of_our_own_that_does_not_start_is_no_server(
 def test_stdout_takes_any_character(target: str, recording: Writes, monkeypatch: pytest.MonkeyPatch) -> None:
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setitem(WRITERS, "txt", lambda transcript: "你好, hello\n")
+    monkeypatch.setitem(WRITERS, "txt", lambda transcript, layout: "你好, hello\n")
     assert main(["--server", target, str(recording())]) == 0
     assert stdout.buffer.getvalue() == b"??, hello\n"  # type: ignore[attr-defined]
