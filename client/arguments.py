@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from client.inputs import STDIN, is_one_recording
 from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
 from client.subtitles import LINE_WIDTH, LINES, WORDS, Layout
@@ -18,9 +19,10 @@ PACKET_MS = 100
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
 
 EPILOG = f"""\
-One FILE without --output_dir: its text goes to stdout (of --output_format all nothing does). Otherwise each FILE
-gives STEM.EXT in --output_dir (the current directory by default); where stems are equal the later ones become
-STEM-2, STEM-3, ...
+A folder stands for the recordings in it and in the folders below, by their extensions; a pattern is given in quotes
+('talks/**/*.wav'); each recording is done once. One recording without --output_dir: its text goes to stdout (of
+--output_format all nothing does). Otherwise each gives STEM.EXT in --output_dir (the current directory by default);
+where stems are equal the later ones become STEM-2, STEM-3, ... The stem is stdin or microphone where there is no name.
 An alignment is always a file, STEM.alignment.EXT; pictures show one segment each, the later ones in
 STEM.alignment-2.EXT, STEM.alignment-3.EXT, ...
 
@@ -39,8 +41,10 @@ class Arguments(argparse.Namespace):
     model_dir: Path | None
     text: Path | None
     stream: bool
+    microphone: bool
     fast: bool
     packet_ms: int
+    sample_rate: int | None
     latency: str | None
     rescore_finals: bool
     language: str
@@ -59,7 +63,8 @@ class Arguments(argparse.Namespace):
 
     @property
     def text_to_stdout(self) -> bool:
-        return len(self.files) == 1 and self.output_dir is None and self.output_format != ALL
+        one = self.microphone or (len(self.files) == 1 and is_one_recording(self.files[0]))
+        return one and self.output_dir is None and self.output_format != ALL
 
     @property
     def formats(self) -> list[str]:
@@ -109,6 +114,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     """The arguments with their defaults; SystemExit with status 2 where they make no sense."""
     parser = _parser()
     arguments = parser.parse_args(_underscored(argv), namespace=Arguments())
+    arguments.stream = arguments.stream or arguments.microphone
     conflict = _conflict(arguments)
     if conflict:
         parser.error(conflict)
@@ -128,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="recordings: WAV, FLAC, Ogg Opus")
+    add("files", nargs="*", type=Path, metavar="FILE", help="a recording, a folder of them, a pattern, - for stdin")
+    add("--microphone", action="store_true", help="listen to this machine's microphone until Ctrl-C, as with --stream")
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
     add("--model_dir", type=Path, metavar="DIR", help="with --local: the exported model it serves (the bundled one)")
@@ -136,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
     add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
+    add(
+        "--sample_rate",
+        type=_positive,
+        metavar="HZ",
+        help="with --stream -: stdin holds raw 16-bit little-endian mono samples of this rate, sent as they come",
+    )
     add("--latency", choices=LATENCY_MODES, help="audio taken at once, in ms (full for files, 640 for streams)")
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
@@ -173,6 +186,7 @@ def _conflict(arguments: Arguments) -> str | None:
     for flag, given, needed, there in (
         ("--fast", arguments.fast, "--stream", arguments.stream),
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
+        ("--sample_rate", arguments.sample_rate, "--stream -", arguments.stream and STDIN in arguments.files),
         ("--show_alignment", arguments.show_alignment, "--stream", arguments.stream),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
@@ -182,12 +196,16 @@ def _conflict(arguments: Arguments) -> str | None:
     ):
         if given and not there:
             return f"{flag} means nothing without {needed}"
+    if arguments.microphone and (arguments.files or arguments.fast):
+        return "--microphone is heard as it is spoken: it goes with neither a FILE nor --fast"
+    if not arguments.files and not arguments.microphone:
+        return "give a FILE: a recording, a folder, a pattern or - for stdin; or --microphone"
     if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
         return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
     if arguments.text is not None:
         if arguments.stream or arguments.rescore_finals:
             return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
-        if len(arguments.files) > 1:
+        if len(arguments.files) > 1 or not is_one_recording(arguments.files[0]):
             return "--text is what is said in one recording: give one FILE"
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"

@@ -9,23 +9,26 @@ from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from client import live
 from client.alignments import aligned
 from client.arguments import Arguments, parse
+from client.arrival import Arriving, RawSamples
+from client.ask import transcript
 from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
+from client.inputs import STDIN, Input, expanded
 from client.interruption import interruptible
 from client.local import local_server, server_command
 from client.outputs import page_suffix, unique_stems, write_atomically
-from client.results import Transcript, finals
+from client.results import Transcript
 from client.sdk import Client
 from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
 
 DONE, SOME_FAILED, USAGE, NO_SERVER = 0, 1, 2, 3
 INTERRUPTED = 130
 READER_LEFT = 141  # what a shell reports of a program that SIGPIPE ended
-BYTES_PER_SAMPLE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Arguments) -> None:
     """What would fail for every file fails before the first."""
-    if arguments.stream or arguments.text:
+    if arguments.microphone:
+        import_module("client.microphone")
+    elif arguments.stream or arguments.text:
         import_module("client.recording")
     if arguments.show_alignment:
         import_module("client.looking")
@@ -66,27 +71,68 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    with _server(arguments) as target, Client(target) as client:
-        return interruptible(lambda: _transcribe(client, arguments), cancel=client.close)
+    files, complaints = expanded(arguments.files)
+    for complaint in complaints:
+        _complain(complaint, SOME_FAILED)
+    if not files and not arguments.microphone:
+        return SOME_FAILED
+    arriving = _arriving(arguments)
+    with (
+        TemporaryDirectory(prefix="asr-", ignore_cleanup_errors=True) as folder,
+        _server(arguments) as target,
+        Client(target) as client,
+    ):
+        inputs = [_input(file, Path(folder), arriving) for file in files]
+        if arguments.microphone:
+            inputs = [Input("microphone", Path(folder, "microphone.wav"), arriving=arriving)]
+
+        def cancel() -> None:
+            if arriving is not None:
+                arriving.stop()
+            client.close()
+
+        finish = arriving.stop if arriving is not None and len(inputs) == 1 else None
+        status = interruptible(lambda: _transcribe(client, inputs, arguments), cancel, finish)
+        return SOME_FAILED if complaints else status
 
 
-def _transcribe(client: Client, arguments: Arguments) -> int:
-    """Each file in turn; those that fail are named and passed over."""
-    stems = unique_stems(arguments.files, arguments.folder, _suffixes(arguments))
+def _arriving(arguments: Arguments) -> Arriving | None:
+    """What is still being spoken, and ends with the first Ctrl-C."""
+    if arguments.microphone:
+        from client.microphone import Microphone
+
+        return Microphone()
+    if arguments.sample_rate:
+        return RawSamples(arguments.sample_rate)
+    return None
+
+
+def _input(file: Path, folder: Path, arriving: Arriving | None) -> Input:
+    """What is on stdin has a place in the folder, for all that wants to read it as a file."""
+    if file != STDIN:
+        return Input(str(file), file)
+    if arriving is not None:
+        return Input("stdin", folder / "stdin.wav", arriving=arriving)
+    return Input("stdin", folder / "stdin", on_stdin=True)
+
+
+def _transcribe(client: Client, inputs: Sequence[Input], arguments: Arguments) -> int:
+    """Each input in turn; those that fail are named and passed over."""
+    stems = unique_stems([source.path for source in inputs], arguments.folder, _suffixes(arguments))
     failures = 0
-    for path, stem in zip(arguments.files, stems, strict=True):
+    for source, stem in zip(inputs, stems, strict=True):
         try:
-            transcript = _transcript(client, path, arguments)
-            _write_text(transcript, stem, arguments)
+            heard = transcript(client, source, arguments, watched=True)
+            _write_text(heard, stem, arguments)
             if arguments.alignment:
-                _write_alignment(transcript, path, stem, arguments)
+                _write_alignment(heard, source, stem, arguments)
         except BrokenPipeError:
             raise
         except (CallError, ContractError, FileError, OSError) as error:
             if client.is_closed:  # interrupted: nobody wants to hear of it
                 break
             failures += 1
-            _complain(f"{path}: {_reason(error, path)}", SOME_FAILED)
+            _complain(f"{source.name}: {_reason(error, source.path)}", SOME_FAILED)
     return SOME_FAILED if failures else DONE
 
 
@@ -106,52 +152,6 @@ def _suffixes(arguments: Arguments) -> list[str]:
     return text + ([page_suffix(1, arguments.alignment_format)] if arguments.alignment else [])
 
 
-def _transcript(client: Client, path: Path, arguments: Arguments) -> Transcript:
-    if path.is_file() and path.stat().st_size == 0:
-        raise FileError("the file is empty: there is no recording in it")
-    if arguments.stream:
-        return _streamed(client, path, arguments)
-    if arguments.text:
-        return _placed(client, path, arguments.text, arguments)
-    with live.waiting(f"transcribing {path}"):
-        return client.recognize_file(path, arguments.options())
-
-
-def _placed(client: Client, path: Path, text_path: Path, arguments: Arguments) -> Transcript:
-    """The known text with its places in the recording."""
-    from client.recording import Recording
-
-    try:
-        text = text_path.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise FileError(f"its text in {text_path} is not UTF-8") from None
-    if not text:
-        raise FileError(f"its text in {text_path} is empty: there is nothing to place")
-    duration_s = Recording(path).duration_s  # the answer does not say
-    with live.waiting(f"placing {text_path} in {path}"):
-        placed = client.align_file(path, text, arguments.options())
-    return Transcript((placed.segment,), duration_s, placed.score)
-
-
-def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
-    from client.recording import Recording, at_real_time
-
-    recording = Recording(path)
-    sent_bytes = 0
-
-    def packets() -> Iterator[bytes]:
-        nonlocal sent_bytes
-        cut = recording.packets(arguments.packet_ms)
-        for packet in cut if arguments.fast else at_real_time(cut, recording.sample_rate):
-            sent_bytes += len(packet)
-            yield packet
-
-    updates = client.stream(packets(), recording.sample_rate, arguments.options(watched=live.on_terminal()))
-    segments = finals(live.watched(updates, arguments.show_alignment))
-    # Counted here: where the server's cursors stand in its last response depends on the wire.
-    return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / recording.sample_rate)
-
-
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
     # words may have come for the sake of an alignment or of subtitles
     wordless = replace(transcript, segments=tuple(replace(segment, words=()) for segment in transcript.segments))
@@ -164,14 +164,14 @@ def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None
             _write(arguments.folder / f"{stem}.{name}", text.encode())
 
 
-def _write_alignment(transcript: Transcript, path: Path, stem: str, arguments: Arguments) -> None:
+def _write_alignment(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:
     extension = arguments.alignment_format
-    pages = ALIGNMENT_WRITERS[extension](path, transcript.duration_s, aligned(transcript.segments))
+    pages = ALIGNMENT_WRITERS[extension](source.path, transcript.duration_s, aligned(transcript.segments))
     page = 0
     for page, content in enumerate(pages, start=1):
         _write(arguments.folder / f"{stem}{page_suffix(page, extension)}", content)
     if not page:
-        _complain(f"{path}: nothing was recognised, so there is no alignment to draw", DONE)
+        _complain(f"{source.name}: nothing was recognised, so there is no alignment to draw", DONE)
 
 
 def _write(path: Path, content: bytes) -> None:
