@@ -51,6 +51,8 @@ class Arguments(argparse.Namespace):
     model: str
     output_format: str
     output_dir: Path | None
+    jobs: int
+    resume: bool
     word_timestamps: bool
     highlight_words: bool
     max_line_width: int | None
@@ -155,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
     add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
     add("--output_dir", type=Path, metavar="DIR", help="where files go; made where it is missing")
+    add("--jobs", type=_positive, default=1, metavar="N", help="recordings sent at once (%(default)s)")
+    add("--resume", action="store_true", help="pass over recordings whose files are written already")
     add("--word_timestamps", action="store_true", help="the words with their times, in json and jsonl")
     subtitles = "in srt and vtt, with --word_timestamps: "
     add("--highlight_words", action="store_true", help=f"{subtitles}underline each word while it is said")
@@ -200,6 +204,10 @@ def _conflict(arguments: Arguments) -> str | None:
         return "--microphone is heard as it is spoken: it goes with neither a FILE nor --fast"
     if not arguments.files and not arguments.microphone:
         return "give a FILE: a recording, a folder, a pattern or - for stdin; or --microphone"
+    if arguments.show_alignment and arguments.jobs > 1:
+        return "--show_alignment shows one recording at a time: it goes without --jobs"
+    if arguments.resume and arguments.text_to_stdout:
+        return "--resume looks for files, but this text goes to stdout: give --output_dir"
     if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
         return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
     if arguments.text is not None:

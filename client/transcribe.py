@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
@@ -20,8 +20,9 @@ from client.ask import transcript
 from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
 from client.inputs import STDIN, Input, expanded
 from client.interruption import interruptible
+from client.jobs import as_done
 from client.local import local_server, server_command
-from client.outputs import page_suffix, unique_stems, write_atomically
+from client.outputs import are_done, page_suffix, unique_stems, write_atomically
 from client.results import Transcript
 from client.sdk import Client
 from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
@@ -117,23 +118,45 @@ def _input(file: Path, folder: Path, arriving: Arriving | None) -> Input:
 
 
 def _transcribe(client: Client, inputs: Sequence[Input], arguments: Arguments) -> int:
-    """Each input in turn; those that fail are named and passed over."""
-    stems = unique_stems([source.path for source in inputs], arguments.folder, _suffixes(arguments))
+    """Each input once, some at a time; those that fail are named and passed over."""
+    todo = _todo(inputs, arguments)
+    one_by_one = len(todo) == 1 or (arguments.stream and arguments.jobs == 1)  # then each can be watched
+
+    def heard(task: tuple[Input, str]) -> Transcript:
+        return transcript(client, task[0], arguments, watched=one_by_one)
+
     failures = 0
-    for source, stem in zip(inputs, stems, strict=True):
-        try:
-            heard = transcript(client, source, arguments, watched=True)
-            _write_text(heard, stem, arguments)
-            if arguments.alignment:
-                _write_alignment(heard, source, stem, arguments)
-        except BrokenPipeError:
-            raise
-        except (CallError, ContractError, FileError, OSError) as error:
-            if client.is_closed:  # interrupted: nobody wants to hear of it
-                break
-            failures += 1
-            _complain(f"{source.name}: {_reason(error, source.path)}", SOME_FAILED)
+    sizes = [_size(source.path) for source, _ in todo]
+    with (
+        nullcontext(lambda size: None) if one_by_one else live.progress(sizes) as tell,
+        closing(as_done(heard, todo, arguments.jobs)) as results,
+    ):
+        for (source, stem), result in results:
+            try:
+                _write_all(result.result(), source, stem, arguments)
+            except BrokenPipeError:
+                raise
+            except (CallError, ContractError, FileError, OSError) as error:
+                if client.is_closed:  # interrupted: nobody wants to hear of it
+                    break
+                failures += 1
+                _complain(f"{source.name}: {_reason(error, source.path)}", SOME_FAILED)
+            tell(_size(source.path))
     return SOME_FAILED if failures else DONE
+
+
+def _todo(inputs: Sequence[Input], arguments: Arguments) -> list[tuple[Input, str]]:
+    """The inputs with the stems of their outputs, without those that are done where that is asked for."""
+    paths, suffixes = [source.path for source in inputs], _suffixes(arguments)
+    stems = unique_stems(paths, arguments.folder, suffixes)
+    done = are_done(paths, stems, arguments.folder, suffixes) if arguments.resume else [False] * len(inputs)
+    if any(done):
+        live.say(f"{sum(done)} of {len(inputs)} were done before")
+    return [(source, stem) for source, stem, is_done in zip(inputs, stems, done, strict=True) if not is_done]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 @contextmanager
@@ -150,6 +173,12 @@ def _server(arguments: Arguments) -> Iterator[str]:
 def _suffixes(arguments: Arguments) -> list[str]:
     text = [] if arguments.text_to_stdout else [f".{name}" for name in arguments.formats]
     return text + ([page_suffix(1, arguments.alignment_format)] if arguments.alignment else [])
+
+
+def _write_all(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:
+    _write_text(transcript, stem, arguments)
+    if arguments.alignment:
+        _write_alignment(transcript, source, stem, arguments)
 
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:

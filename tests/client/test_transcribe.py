@@ -111,6 +111,46 @@ def test_several_files_are_written_here(
     assert capsys.readouterr().out == ""
 
 
+def test_jobs_change_no_output(target: str, recording: Writes, tmp_path: Path) -> None:
+    paths = [str(recording(f"{number}/a.wav", seconds=0.1 + number / 10)) for number in range(7)]
+    for jobs in ("1", "4"):
+        assert main(["--server", target, "--jobs", jobs, "--output_dir", str(tmp_path / jobs), *paths]) == 0
+    contents = [{path.name: path.read_text() for path in (tmp_path / jobs).iterdir()} for jobs in ("1", "4")]
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == len(set(contents[0].values())) == 7
+
+
+def test_resuming_a_folder_does_only_what_is_missing(
+    target: str, service: Any, recording: Writes, tmp_path: Path, folder: Path
+) -> None:
+    for name in ("talks/a.wav", "talks/x/a.wav", "talks/b.wav"):
+        recording(name, seconds=0.1)
+    command = ["--server", target, "--resume", "--output_format", "all", str(tmp_path / "talks")]
+    assert main(command) == 0
+    assert len(service.configs) == 3
+    assert main(command) == 0
+    assert len(service.configs) == 3
+    (folder / "a-2.srt").unlink()
+    assert main(command) == 0
+    assert len(service.configs) == 4
+    assert (folder / "a-2.srt").exists()
+    recording("talks/b.wav", seconds=0.2)  # another recording of this name
+    assert main(command) == 0
+    assert len(service.configs) == 5
+    assert (folder / "b.txt").read_text().startswith("6444 ")
+
+
+def test_a_new_recording_does_not_take_what_another_wrote(
+    target: str, recording: Writes, tmp_path: Path, folder: Path
+) -> None:
+    recording("talks/x/a.wav", seconds=0.1)
+    command = ["--server", target, "--resume", str(tmp_path / "talks")]
+    assert main(command) == 0
+    recording("talks/a.wav", seconds=0.2)  # comes before the other, so the name without a number is its own
+    assert main(command) == 0
+    assert [(folder / name).read_text().split()[0] for name in ("a.txt", "a-2.txt")] == ["6444", "3244"]
+
+
 def test_the_output_folder_is_made(target: str, recording: Writes, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     assert main(["--server", target, "--output_dir", str(out), str(recording("talk.wav"))]) == 0
@@ -129,7 +169,7 @@ def test_what_follows_two_hyphens_is_a_file(target: str, recording: Writes, fold
     assert written(folder / "out") == ["--fast-car.txt"]
 
 
-@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+@pytest.mark.parametrize("mode", [[], ["--jobs", "4"], ["--stream", "--fast"], ["--stream", "--fast", "--jobs", "4"]])
 def test_bad_files_are_named_and_the_rest_is_done(
     target: str, recording: Writes, tmp_path: Path, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,10 +182,10 @@ def test_bad_files_are_named_and_the_rest_is_done(
     assert written(folder) == ["good.txt"]
     complaints = capsys.readouterr().err.splitlines()
     assert len(complaints) == 3
-    for path, complaint in zip(paths, complaints, strict=False):
-        assert complaint.startswith(f"asr-transcribe: {path}: ")
-    assert "the file is empty" in complaints[1]
-    assert complaints[2].endswith("No such file or directory")
+    said = {complaint.split(": ")[1]: complaint for complaint in complaints}
+    assert said.keys() == {str(path) for path in paths[:3]}
+    assert "the file is empty" in said[str(empty)]
+    assert said[str(missing)].endswith("No such file or directory")
 
 
 def test_a_recording_of_no_samples_is_an_empty_transcript(
@@ -169,7 +209,7 @@ def test_a_refused_option_fails_every_file(target: str, recording: Writes, capsy
     assert "there is no model of this name (NOT_FOUND)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+@pytest.mark.parametrize("mode", [[], ["--jobs", "3"], ["--stream", "--fast", "--jobs", "3"]])
 def test_no_server_is_its_own_status(
     nowhere: str, recording: Writes, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +242,9 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--sample_rate", "8000", "-"], "--sample_rate means nothing without --stream -"),
         (["--microphone", "a.wav"], "goes with neither a FILE nor --fast"),
         (["--microphone", "--fast"], "goes with neither a FILE nor --fast"),
+        (["--stream", "--show_alignment", "--jobs", "2", "a.wav", "b.wav"], "without --jobs"),
+        (["--jobs", "0", "a.wav"], "from 1 up"),
+        (["--resume", "a.wav"], "give --output_dir"),
         (["--text", "a.txt", "."], "give one FILE"),
         (["--show_alignment", "a.wav"], "--show_alignment means nothing without --stream"),
         (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
