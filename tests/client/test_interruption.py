@@ -1,5 +1,6 @@
 import _thread
 import threading
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ def test_an_interruption_cancels_the_work_and_waits_for_it() -> None:
     def work() -> None:
         _thread.interrupt_main()
         cancelled.wait(30)
-        threading.Event().wait(0.2)  # it puts the terminal in order
+        time.sleep(0.2)  # it puts the terminal in order
         ended.set()
 
     with pytest.raises(KeyboardInterrupt):
@@ -33,6 +34,7 @@ def test_what_can_finish_is_asked_to_before_it_is_cancelled() -> None:
     finished, cancelled = threading.Event(), threading.Event()
 
     def work() -> bool:
+        time.sleep(0.5)  # so that we are waited for
         _thread.interrupt_main()
         return finished.wait(30)
 
@@ -45,6 +47,7 @@ def test_a_second_interruption_is_not_put_off() -> None:
 
     def work() -> None:
         for asked in (finish, cancelled):
+            time.sleep(0.5)
             _thread.interrupt_main()
             asked.wait(30)
 

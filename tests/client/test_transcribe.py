@@ -114,8 +114,8 @@ def test_several_files_are_written_here(
 def test_jobs_change_no_output(target: str, recording: Writes, tmp_path: Path) -> None:
     paths = [str(recording(f"{number}/a.wav", seconds=0.1 + number / 10)) for number in range(7)]
     for jobs in ("1", "4"):
-        assert main(["--server", target, "--jobs", jobs, "--output_dir", str(tmp_path / jobs), *paths]) == 0
-    contents = [{path.name: path.read_text() for path in (tmp_path / jobs).iterdir()} for jobs in ("1", "4")]
+        assert main(["--server", target, "--jobs", jobs, "--output_dir", str(tmp_path / f"out{jobs}"), *paths]) == 0
+    contents = [{path.name: path.read_text() for path in (tmp_path / f"out{jobs}").iterdir()} for jobs in ("1", "4")]
     assert contents[0] == contents[1]
     assert len(contents[0]) == len(set(contents[0].values())) == 7
 
