@@ -5,19 +5,24 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from client.inputs import STDIN, is_one_recording
 from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
-from client.writers import ALIGNMENT_WRITERS, WRITERS
+from client.subtitles import LINE_WIDTH, LINES, WORDS, Layout
+from client.writers import ALIGNMENT_WRITERS, SUBTITLES, WRITERS
 
 LEVELS = {"mean": Level.MEAN_U8, "full": Level.FULL}
+ALL = "all"
 ONE_MAP = ("TextGrid", "html")  # formats that have no place for a map for each head
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
 
 EPILOG = f"""\
-One FILE without --output_dir: its text goes to stdout. Otherwise each FILE gives STEM.EXT in --output_dir
-(the current directory by default); where stems are equal the later ones become STEM-2, STEM-3, ...
+A folder stands for the recordings in it and in the folders below, by their extensions; a pattern is given in quotes
+('talks/**/*.wav'); each recording is done once. One recording without --output_dir: its text goes to stdout (of
+--output_format all nothing does). Otherwise each gives STEM.EXT in --output_dir (the current directory by default);
+where stems are equal the later ones become STEM-2, STEM-3, ... The stem is stdin or microphone where there is no name.
 An alignment is always a file, STEM.alignment.EXT; pictures show one segment each, the later ones in
 STEM.alignment-2.EXT, STEM.alignment-3.EXT, ...
 
@@ -36,15 +41,23 @@ class Arguments(argparse.Namespace):
     model_dir: Path | None
     text: Path | None
     stream: bool
+    microphone: bool
     fast: bool
     packet_ms: int
+    sample_rate: int | None
     latency: str | None
     rescore_finals: bool
     language: str
     model: str
     output_format: str
     output_dir: Path | None
+    jobs: int
+    resume: bool
     word_timestamps: bool
+    highlight_words: bool
+    max_line_width: int | None
+    max_line_count: int | None
+    max_words_per_line: int | None
     alignment: bool
     alignment_format: str
     alignment_level: str
@@ -52,7 +65,23 @@ class Arguments(argparse.Namespace):
 
     @property
     def text_to_stdout(self) -> bool:
-        return len(self.files) == 1 and self.output_dir is None
+        one = self.microphone or (len(self.files) == 1 and is_one_recording(self.files[0]))
+        return one and self.output_dir is None and self.output_format != ALL
+
+    @property
+    def formats(self) -> list[str]:
+        return list(WRITERS) if self.output_format == ALL else [self.output_format]
+
+    @property
+    def layout(self) -> Layout:
+        """Of subtitles. As in whisper words are not counted where the lines' width is given."""
+        words = None if self.max_line_width else self.max_words_per_line
+        return Layout(
+            width=self.max_line_width or LINE_WIDTH,
+            lines=(self.max_line_width and self.max_line_count) or LINES,
+            words=words or WORDS,
+            highlight=self.highlight_words,
+        )
 
     @property
     def folder(self) -> Path:
@@ -60,22 +89,34 @@ class Arguments(argparse.Namespace):
 
     def options(self, watched: bool = False) -> Options:
         """What to ask the server for; watched: somebody sees what is not final yet."""
+        subtitles = not SUBTITLES.keys().isdisjoint(self.formats)
         aligned = self.alignment or (watched and self.show_alignment)
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
             language=self.language,
             model=self.model,
-            words=self.word_timestamps or self.alignment or self.text is not None,
+            words=self.word_timestamps or self.alignment or subtitles or self.text is not None,
             alignment=LEVELS[self.alignment_level] if aligned else Level.NONE,
             interim_results=watched,
         )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has no effect and does no harm; whisper warns of the same."""
+        told = []
+        if self.max_line_count and not self.max_line_width:
+            told.append("--max_line_count has no effect without --max_line_width")
+        if self.max_words_per_line and self.max_line_width:
+            told.append("--max_words_per_line has no effect with --max_line_width")
+        return told
 
 
 def parse(argv: Sequence[str]) -> Arguments:
     """The arguments with their defaults; SystemExit with status 2 where they make no sense."""
     parser = _parser()
     arguments = parser.parse_args(_underscored(argv), namespace=Arguments())
+    arguments.stream = arguments.stream or arguments.microphone
     conflict = _conflict(arguments)
     if conflict:
         parser.error(conflict)
@@ -95,7 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="recordings: WAV, FLAC, Ogg Opus")
+    add("files", nargs="*", type=Path, metavar="FILE", help="a recording, a folder of them, a pattern, - for stdin")
+    add("--microphone", action="store_true", help="listen to this machine's microphone until Ctrl-C, as with --stream")
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
     add("--model_dir", type=Path, metavar="DIR", help="with --local: the exported model it serves (the bundled one)")
@@ -103,13 +145,26 @@ def _parser() -> argparse.ArgumentParser:
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
     add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
+    add(
+        "--sample_rate",
+        type=_positive,
+        metavar="HZ",
+        help="with --stream -: stdin holds raw 16-bit little-endian mono samples of this rate, sent as they come",
+    )
     add("--latency", choices=LATENCY_MODES, help="audio taken at once, in ms (full for files, 640 for streams)")
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
-    add("--output_format", choices=WRITERS, default="txt", help="(%(default)s)")
+    add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
     add("--output_dir", type=Path, metavar="DIR", help="where files go; made where it is missing")
-    add("--word_timestamps", action="store_true", help="with --output_format json: the words with their times")
+    add("--jobs", type=_positive, default=1, metavar="N", help="recordings sent at once (%(default)s)")
+    add("--resume", action="store_true", help="pass over recordings whose files are written already")
+    add("--word_timestamps", action="store_true", help="the words with their times, in json and jsonl")
+    subtitles = "in srt and vtt, with --word_timestamps: "
+    add("--highlight_words", action="store_true", help=f"{subtitles}underline each word while it is said")
+    add("--max_line_width", type=_positive, metavar="N", help=f"{subtitles}characters in a line ({LINE_WIDTH})")
+    add("--max_line_count", type=_positive, metavar="N", help=f"{subtitles}lines at once ({LINES})")
+    add("--max_words_per_line", type=_positive, metavar="N", help=f"{subtitles}words at once, without --max_line_width")
     add("--alignment", action="store_true", help="write where each token looked")
     add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment (png)")
     add(
@@ -125,22 +180,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def _conflict(arguments: Arguments) -> str | None:
     """What does not go together, in a sentence."""
+    subtitles = {
+        "--highlight_words": arguments.highlight_words,
+        "--max_line_width": arguments.max_line_width,
+        "--max_line_count": arguments.max_line_count,
+        "--max_words_per_line": arguments.max_words_per_line,
+    }
+    drawn = not SUBTITLES.keys().isdisjoint(arguments.formats)
     for flag, given, needed, there in (
         ("--fast", arguments.fast, "--stream", arguments.stream),
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
+        ("--sample_rate", arguments.sample_rate, "--stream -", arguments.stream and STDIN in arguments.files),
         ("--show_alignment", arguments.show_alignment, "--stream", arguments.stream),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
         ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),
+        *((flag, given, "--word_timestamps", arguments.word_timestamps) for flag, given in subtitles.items()),
+        *((flag, given, "--output_format srt, vtt or all", drawn) for flag, given in subtitles.items()),
     ):
         if given and not there:
             return f"{flag} means nothing without {needed}"
+    if arguments.microphone and (arguments.files or arguments.fast):
+        return "--microphone is heard as it is spoken: it goes with neither a FILE nor --fast"
+    if not arguments.files and not arguments.microphone:
+        return "give a FILE: a recording, a folder, a pattern or - for stdin; or --microphone"
+    if arguments.show_alignment and arguments.jobs > 1:
+        return "--show_alignment shows one recording at a time: it goes without --jobs"
+    if arguments.resume and arguments.text_to_stdout:
+        return "--resume looks for files, but this text goes to stdout: give --output_dir"
     if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
         return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
     if arguments.text is not None:
         if arguments.stream or arguments.rescore_finals:
             return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
-        if len(arguments.files) > 1:
+        if len(arguments.files) > 1 or not is_one_recording(arguments.files[0]):
             return "--text is what is said in one recording: give one FILE"
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
@@ -165,5 +238,5 @@ def _underscored_flag(argument: str) -> str:
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of milliseconds from 1 up")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
     return number

@@ -4,7 +4,8 @@ All of it goes to stderr, and only where that is a terminal; results never pass 
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,49 @@ def watched(updates: Iterable[Update], show_alignment: bool = False) -> Iterator
             known = known.after(update)
             screen.update(_drawn(known, console.width, console.height - 2, show_alignment))
             yield update
+
+
+@contextmanager
+def progress(sizes: Sequence[int]) -> Iterator[Callable[[int], None]]:
+    """A bar with the time left for recordings of these sizes in bytes. Call what it gives with each size as it is done.
+
+    Bytes stand for how long a recording takes: nothing more is known before it is sent.
+    """
+    console = _console()
+    if console is None:
+        yield lambda size: None
+        return
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    started = time.monotonic()
+    done: list[int] = []
+    last = started
+
+    def tell(size: int) -> None:
+        nonlocal last
+        last = time.monotonic()
+        done.append(size)
+
+    def drawn() -> Table:
+        left = time_left(sum(done), sum(sizes), last - started, time.monotonic() - last)
+        row = Table.grid(padding=(0, 1))
+        row.add_row(f"{len(done)} of {len(sizes)}", ProgressBar(max(1, sum(sizes)), sum(done), width=40), left)
+        return row
+
+    # what is said meanwhile goes above the bar
+    with Live(console=console, transient=True, get_renderable=drawn, redirect_stdout=False):
+        yield tell
+
+
+def time_left(done: int, of: int, took_s: float, since_s: float) -> str:
+    """For the rest at the pace at which so much was done; since_s ago it was."""
+    if not done:
+        return ""
+    seconds = max(0, round(took_s * (of - done) / done - since_s))
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours}:{minutes:02d}:{seconds % 60:02d} left" if hours else f"{minutes}:{seconds % 60:02d} left"
 
 
 def _console() -> "Console | None":

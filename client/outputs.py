@@ -35,6 +35,39 @@ def unique_stems(inputs: Sequence[Path], output_dir: Path, suffixes: Sequence[st
     return stems
 
 
+def are_done(inputs: Sequence[Path], stems: Sequence[str], output_dir: Path, suffixes: Sequence[str]) -> list[bool]:
+    """Of each input whether all its outputs are there already, made after it came.
+
+    A stem that several bear tells them apart by their order alone, which a new one may have changed: their outputs
+    have to be younger than all of them.
+    """
+    came = [_came(path) for path in inputs]
+    youngest: dict[str, float] = {}
+    for path, time_s in zip(inputs, came, strict=True):
+        youngest[_same(path.stem)] = max(time_s, youngest.get(_same(path.stem), 0.0))
+    done = []
+    for path, stem in zip(inputs, stems, strict=True):
+        outputs = [output_dir / (stem + suffix) for suffix in suffixes]
+        done.append(all(_made(output) > youngest[_same(path.stem)] for output in outputs))
+    return done
+
+
+def _came(path: Path) -> float:
+    """When it was made or was put here, whichever is later. What is not there never came."""
+    try:
+        status = path.stat()
+    except OSError:
+        return float("inf")
+    return max(status.st_mtime, status.st_ctime)
+
+
+def _made(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return float("-inf")
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Afterwards the file is whole; on OSError it is as it was before."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")

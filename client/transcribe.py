@@ -4,33 +4,39 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from client import live
 from client.alignments import aligned
 from client.arguments import Arguments, parse
+from client.arrival import Arriving, RawSamples
+from client.ask import transcript
 from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
+from client.inputs import STDIN, Input, expanded
 from client.interruption import interruptible
+from client.jobs import as_done
 from client.local import local_server, server_command
-from client.outputs import page_suffix, unique_stems, write_atomically
-from client.results import Transcript, finals
+from client.outputs import are_done, page_suffix, unique_stems, write_atomically
+from client.results import Transcript
 from client.sdk import Client
-from client.writers import ALIGNMENT_WRITERS, PICTURES, WRITERS
+from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
 
 DONE, SOME_FAILED, USAGE, NO_SERVER = 0, 1, 2, 3
 INTERRUPTED = 130
 READER_LEFT = 141  # what a shell reports of a program that SIGPIPE ended
-BYTES_PER_SAMPLE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command, return its exit status."""
     arguments = parse(sys.argv[1:] if argv is None else argv)
+    for warning in arguments.warnings:
+        _complain(warning, DONE)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     try:
@@ -52,7 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare(arguments: Arguments) -> None:
     """What would fail for every file fails before the first."""
-    if arguments.stream or arguments.text:
+    if arguments.microphone:
+        import_module("client.microphone")
+    elif arguments.stream or arguments.text:
         import_module("client.recording")
     if arguments.show_alignment:
         import_module("client.looking")
@@ -64,28 +72,91 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _run(arguments: Arguments) -> int:
-    with _server(arguments) as target, Client(target) as client:
-        return interruptible(lambda: _transcribe(client, arguments), cancel=client.close)
+    files, complaints = expanded(arguments.files)
+    for complaint in complaints:
+        _complain(complaint, SOME_FAILED)
+    if not files and not arguments.microphone:
+        return SOME_FAILED
+    arriving = _arriving(arguments)
+    with (
+        TemporaryDirectory(prefix="asr-", ignore_cleanup_errors=True) as folder,
+        _server(arguments) as target,
+        Client(target) as client,
+    ):
+        inputs = [_input(file, Path(folder), arriving) for file in files]
+        if arguments.microphone:
+            inputs = [Input("microphone", Path(folder, "microphone.wav"), arriving=arriving)]
+
+        def cancel() -> None:
+            if arriving is not None:
+                arriving.stop()
+            client.close()
+
+        finish = arriving.stop if arriving is not None and len(inputs) == 1 else None
+        status = interruptible(lambda: _transcribe(client, inputs, arguments), cancel, finish)
+        return SOME_FAILED if complaints else status
 
 
-def _transcribe(client: Client, arguments: Arguments) -> int:
-    """Each file in turn; those that fail are named and passed over."""
-    stems = unique_stems(arguments.files, arguments.folder, _suffixes(arguments))
+def _arriving(arguments: Arguments) -> Arriving | None:
+    """What is still being spoken, and ends with the first Ctrl-C."""
+    if arguments.microphone:
+        from client.microphone import Microphone
+
+        return Microphone()
+    if arguments.sample_rate:
+        return RawSamples(arguments.sample_rate)
+    return None
+
+
+def _input(file: Path, folder: Path, arriving: Arriving | None) -> Input:
+    """What is on stdin has a place in the folder, for all that wants to read it as a file."""
+    if file != STDIN:
+        return Input(str(file), file)
+    if arriving is not None:
+        return Input("stdin", folder / "stdin.wav", arriving=arriving)
+    return Input("stdin", folder / "stdin", on_stdin=True)
+
+
+def _transcribe(client: Client, inputs: Sequence[Input], arguments: Arguments) -> int:
+    """Each input once, some at a time; those that fail are named and passed over."""
+    todo = _todo(inputs, arguments)
+    one_by_one = len(todo) == 1 or (arguments.stream and arguments.jobs == 1)  # then each can be watched
+
+    def heard(task: tuple[Input, str]) -> Transcript:
+        return transcript(client, task[0], arguments, watched=one_by_one)
+
     failures = 0
-    for path, stem in zip(arguments.files, stems, strict=True):
-        try:
-            transcript = _transcript(client, path, arguments)
-            _write_text(transcript, stem, arguments)
-            if arguments.alignment:
-                _write_alignment(transcript, path, stem, arguments)
-        except BrokenPipeError:
-            raise
-        except (CallError, ContractError, FileError, OSError) as error:
-            if client.is_closed:  # interrupted: nobody wants to hear of it
-                break
-            failures += 1
-            _complain(f"{path}: {_reason(error, path)}", SOME_FAILED)
+    sizes = [_size(source.path) for source, _ in todo]
+    with (
+        nullcontext(lambda size: None) if one_by_one else live.progress(sizes) as tell,
+        closing(as_done(heard, todo, arguments.jobs)) as results,
+    ):
+        for (source, stem), result in results:
+            try:
+                _write_all(result.result(), source, stem, arguments)
+            except BrokenPipeError:
+                raise
+            except (CallError, ContractError, FileError, OSError) as error:
+                if client.is_closed:  # interrupted: nobody wants to hear of it
+                    break
+                failures += 1
+                _complain(f"{source.name}: {_reason(error, source.path)}", SOME_FAILED)
+            tell(_size(source.path))
     return SOME_FAILED if failures else DONE
+
+
+def _todo(inputs: Sequence[Input], arguments: Arguments) -> list[tuple[Input, str]]:
+    """The inputs with the stems of their outputs, without those that are done where that is asked for."""
+    paths, suffixes = [source.path for source in inputs], _suffixes(arguments)
+    stems = unique_stems(paths, arguments.folder, suffixes)
+    done = are_done(paths, stems, arguments.folder, suffixes) if arguments.resume else [False] * len(inputs)
+    if any(done):
+        live.say(f"{sum(done)} of {len(inputs)} were done before")
+    return [(source, stem) for source, stem, is_done in zip(inputs, stems, done, strict=True) if not is_done]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 @contextmanager
@@ -100,74 +171,36 @@ def _server(arguments: Arguments) -> Iterator[str]:
 
 
 def _suffixes(arguments: Arguments) -> list[str]:
-    text = [] if arguments.text_to_stdout else [f".{arguments.output_format}"]
+    text = [] if arguments.text_to_stdout else [f".{name}" for name in arguments.formats]
     return text + ([page_suffix(1, arguments.alignment_format)] if arguments.alignment else [])
 
 
-def _transcript(client: Client, path: Path, arguments: Arguments) -> Transcript:
-    if path.is_file() and path.stat().st_size == 0:
-        raise FileError("the file is empty: there is no recording in it")
-    if arguments.stream:
-        return _streamed(client, path, arguments)
-    if arguments.text:
-        return _placed(client, path, arguments.text, arguments)
-    with live.waiting(f"transcribing {path}"):
-        return client.recognize_file(path, arguments.options())
-
-
-def _placed(client: Client, path: Path, text_path: Path, arguments: Arguments) -> Transcript:
-    """The known text with its places in the recording."""
-    from client.recording import Recording
-
-    try:
-        text = text_path.read_text(encoding="utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise FileError(f"its text in {text_path} is not UTF-8") from None
-    if not text:
-        raise FileError(f"its text in {text_path} is empty: there is nothing to place")
-    duration_s = Recording(path).duration_s  # the answer does not say
-    with live.waiting(f"placing {text_path} in {path}"):
-        placed = client.align_file(path, text, arguments.options())
-    return Transcript((placed.segment,), duration_s, placed.score)
-
-
-def _streamed(client: Client, path: Path, arguments: Arguments) -> Transcript:
-    from client.recording import Recording, at_real_time
-
-    recording = Recording(path)
-    sent_bytes = 0
-
-    def packets() -> Iterator[bytes]:
-        nonlocal sent_bytes
-        cut = recording.packets(arguments.packet_ms)
-        for packet in cut if arguments.fast else at_real_time(cut, recording.sample_rate):
-            sent_bytes += len(packet)
-            yield packet
-
-    updates = client.stream(packets(), recording.sample_rate, arguments.options(watched=live.on_terminal()))
-    segments = finals(live.watched(updates, arguments.show_alignment))
-    # Counted here: where the server's cursors stand in its last response depends on the wire.
-    return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / recording.sample_rate)
+def _write_all(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:
+    _write_text(transcript, stem, arguments)
+    if arguments.alignment:
+        _write_alignment(transcript, source, stem, arguments)
 
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
-    if not arguments.word_timestamps and not arguments.text:  # words that came for the alignment's sake
-        transcript = replace(transcript, segments=tuple(replace(s, words=()) for s in transcript.segments))
-    text = WRITERS[arguments.output_format](transcript)
-    if arguments.text_to_stdout:
-        print(text, end="", flush=True)
-    else:
-        _write(arguments.folder / f"{stem}.{arguments.output_format}", text.encode())
+    # words may have come for the sake of an alignment or of subtitles
+    wordless = replace(transcript, segments=tuple(replace(segment, words=()) for segment in transcript.segments))
+    wordy = arguments.word_timestamps or arguments.text
+    for name in arguments.formats:
+        text = WRITERS[name](transcript if wordy or name in SUBTITLES else wordless, arguments.layout)
+        if arguments.text_to_stdout:
+            print(text, end="", flush=True)
+        else:
+            _write(arguments.folder / f"{stem}.{name}", text.encode())
 
 
-def _write_alignment(transcript: Transcript, path: Path, stem: str, arguments: Arguments) -> None:
+def _write_alignment(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:
     extension = arguments.alignment_format
-    pages = ALIGNMENT_WRITERS[extension](path, transcript.duration_s, aligned(transcript.segments))
+    pages = ALIGNMENT_WRITERS[extension](source.path, transcript.duration_s, aligned(transcript.segments))
     page = 0
     for page, content in enumerate(pages, start=1):
         _write(arguments.folder / f"{stem}{page_suffix(page, extension)}", content)
     if not page:
-        _complain(f"{path}: nothing was recognised, so there is no alignment to draw", DONE)
+        _complain(f"{source.name}: nothing was recognised, so there is no alignment to draw", DONE)
 
 
 def _write(path: Path, content: bytes) -> None:

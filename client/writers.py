@@ -1,13 +1,20 @@
 """What a transcript and its alignment are written as: a function for each format, and two tables of them."""
 
+import html
 import json
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from client.alignments import AlignedSegment, to_json, to_npz
 from client.results import Segment, Transcript, Word
+from client.subtitles import READABLE, Cue, Layout, cues
 from client.textgrid import textgrid
+
+HOUR_MS = 3_600_000
+ARROW = re.compile("-{2,}>")  # stands between the times, so it may not be in a text
 
 
 def txt(transcript: Transcript) -> str:
@@ -18,21 +25,58 @@ def txt(transcript: Transcript) -> str:
 
 def whisper_json(transcript: Transcript) -> str:
     """Whisper's shape; words where the transcript has any, and of a known text its score."""
-    words = any(segment.words for segment in transcript.segments)
     whole: dict[str, Any] = {
         "text": transcript.text,
         "language": transcript.language,
         "duration": round(transcript.duration_s, 3),
-        "segments": [_segment(number, segment, words) for number, segment in enumerate(transcript.segments)],
+        "segments": _segments(transcript),
     }
     if transcript.score is not None:
         whole["score"] = round(transcript.score, 4)
     return json.dumps(whole, ensure_ascii=False, indent=2) + "\n"
 
 
-WRITERS: dict[str, Callable[[Transcript], str]] = {  # the name is also the extension
-    "txt": txt,
-    "json": whisper_json,
+def jsonl(transcript: Transcript) -> str:
+    """The segments of json, one a line."""
+    return "".join(json.dumps(segment, ensure_ascii=False) + "\n" for segment in _segments(transcript))
+
+
+def tsv(transcript: Transcript) -> str:
+    """Whole milliseconds and the text of each segment that has one."""
+    lines = ["start\tend\ttext"]
+    for segment in transcript.segments:
+        if text := re.sub(r"[\t\r\n]", " ", segment.text.strip()):
+            lines.append(f"{round(segment.start_s * 1000)}\t{round(segment.end_s * 1000)}\t{text}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def srt(transcript: Transcript, layout: Layout = READABLE) -> str:
+    shown = _shown(transcript, layout, lambda text: text)
+    return "".join(
+        f"{number}\n{_hours(start_ms)}:{_clock(start_ms, ',')} --> {_hours(end_ms)}:{_clock(end_ms, ',')}\n"
+        f"{ARROW.sub('->', text)}\n\n"
+        for number, (start_ms, end_ms, text) in enumerate(shown, start=1)
+    )
+
+
+def vtt(transcript: Transcript, layout: Layout = READABLE) -> str:
+    """Hours only where there are any; & and < are written as the standard (WebVTT, section 4.2.2) wants them."""
+
+    def time(ms: int) -> str:
+        return (f"{_hours(ms)}:" if ms >= HOUR_MS else "") + _clock(ms, ".")
+
+    shown = _shown(transcript, layout, lambda text: html.escape(ARROW.sub("->", text), quote=False))
+    blocks = (f"{time(start_ms)} --> {time(end_ms)}\n{text}\n\n" for start_ms, end_ms, text in shown)
+    return "WEBVTT\n\n" + "".join(blocks)
+
+
+SUBTITLES = {"srt": srt, "vtt": vtt}  # made of words with times
+WRITERS: dict[str, Callable[[Transcript, Layout], str]] = {  # the name is also the extension
+    "txt": lambda transcript, layout: txt(transcript),
+    "json": lambda transcript, layout: whisper_json(transcript),
+    "jsonl": lambda transcript, layout: jsonl(transcript),
+    **SUBTITLES,
+    "tsv": lambda transcript, layout: tsv(transcript),
 }
 
 
@@ -77,6 +121,50 @@ ALIGNMENT_WRITERS: dict[str, AlignmentWriter] = {  # again the name is the exten
     "TextGrid": praat,
     "html": page,
 }
+
+
+def _shown(transcript: Transcript, layout: Layout, escaped: Callable[[str], str]) -> Iterator[tuple[int, int, str]]:
+    """What is on the screen from when to when: each cue, or a picture of it for each of its words."""
+    for cue in cues(transcript, layout):
+        if not layout.highlight:
+            yield cue.start_ms, cue.end_ms, _text(cue, None, escaped)
+            continue
+        at_ms = cue.start_ms
+        for number, word in enumerate(cue.words):
+            if at_ms < word.start_ms:
+                yield at_ms, word.start_ms, _text(cue, None, escaped)
+            yield word.start_ms, word.end_ms, _text(cue, number, escaped)
+            at_ms = word.end_ms
+        if at_ms < cue.end_ms:
+            yield at_ms, cue.end_ms, _text(cue, None, escaped)
+
+
+def _text(cue: Cue, marked: int | None, escaped: Callable[[str], str]) -> str:
+    numbers = count()
+    lines = []
+    for line in cue.lines:
+        words = []
+        for word in line:
+            text = escaped(word.text.lstrip())
+            space = " " if word.text.startswith(" ") else ""
+            words.append(space + (f"<u>{text}</u>" if next(numbers) == marked else text))
+        lines.append("".join(words).lstrip())
+    return "\n".join(lines)
+
+
+def _hours(ms: int) -> str:
+    return f"{ms // HOUR_MS:02d}"
+
+
+def _clock(ms: int, point: str) -> str:
+    """Minutes, seconds and thousandths."""
+    seconds, thousandths = divmod(ms % HOUR_MS, 1000)
+    return f"{seconds // 60:02d}:{seconds % 60:02d}{point}{thousandths:03d}"
+
+
+def _segments(transcript: Transcript) -> list[dict[str, Any]]:
+    words = any(segment.words for segment in transcript.segments)
+    return [_segment(number, segment, words) for number, segment in enumerate(transcript.segments)]
 
 
 def _segment(number: int, segment: Segment, words: bool) -> dict[str, Any]:

@@ -56,3 +56,23 @@ def test_a_long_caption_shows_its_end() -> None:
     drawn = live._caption(Followed(" one two three", " four", " five"), room=12)
     assert drawn.plain == "ee four five"
     assert [str(span.style) for span in drawn.spans] == ["dim"]
+
+
+def test_many_are_a_bar_and_one_is_a_caption(
+    target: str, service: Any, recording: Callable[..., Path], terminal: io.StringIO, tmp_path: Path
+) -> None:
+    paths = [str(recording(f"{name}.wav", seconds=0.5)) for name in "ab"]
+    out = ["--output_dir", str(tmp_path / "out")]
+    assert main(["--server", target, "--stream", "--fast", "--jobs", "2", *out, *paths]) == 0
+    assert "2 of 2" in terminal.getvalue()
+    assert service.interim_results == [False, False]
+    assert main(["--server", target, "--stream", "--fast", *out, *paths]) == 0
+    assert service.interim_results[2:] == [True, True]
+
+
+def test_time_left_is_the_rest_at_the_pace_so_far() -> None:
+    assert live.time_left(0, 100, 5.0, 0.0) == ""
+    assert live.time_left(25, 100, 30.0, 0.0) == "1:30 left"
+    assert live.time_left(25, 100, 30.0, 20.5) == "1:10 left"
+    assert live.time_left(1, 100, 90.0, 0.0) == "2:28:30 left"
+    assert live.time_left(50, 100, 1.0, 99.0) == "0:00 left"

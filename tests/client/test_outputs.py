@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from client.outputs import page_suffix, unique_stems, write_atomically
+from client.outputs import are_done, page_suffix, unique_stems, write_atomically
 
 SUFFIXES = [".json", ".alignment.json"]
 FOLDER = Path("out")
@@ -77,3 +78,17 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         write_atomically(tmp_path / "taken", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_done_is_what_has_all_its_outputs_and_none_from_before(tmp_path: Path) -> None:
+    inputs = [tmp_path / name for name in ("in/a.wav", "in/b.wav", "in/c.wav", "in/missing.wav")]
+    (tmp_path / "in").mkdir()
+    for path in inputs[:3]:
+        path.touch()
+    names = ("a.txt", "a.srt", "b.txt", "c.txt", "c.srt", "missing.txt", "missing.srt")
+    for name in names:
+        (tmp_path / name).touch()
+        later_s = (tmp_path / "in" / "c.wav").stat().st_ctime + 10
+        os.utime(tmp_path / name, (later_s, later_s))
+    os.utime(tmp_path / "c.srt", (1, 1))
+    assert are_done(inputs, ["a", "b", "c", "missing"], tmp_path, [".txt", ".srt"]) == [True, False, False, False]

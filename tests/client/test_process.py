@@ -19,12 +19,13 @@ WAIT_S = 30
         (signal.SIGTERM, 143, []),
         (signal.SIGINT, 130, ["--stream", "--fast"]),
         (signal.SIGINT, 130, ["--stream", "--packet_ms", "60000"]),  # it sleeps
+        (signal.SIGINT, 130, ["--jobs", "3"]),
     ],
 )
 def test_a_signal_ends_it_without_a_trace(
     target: str, service: Any, recording: Callable[..., Path], number: int, status: int, mode: list[str]
 ) -> None:
-    flags = ["--server", target, "--model", "stuck", *mode, str(recording())]
+    flags = ["--server", target, "--model", "stuck", *mode, str(recording("a.wav")), str(recording("b.wav"))]
     with subprocess.Popen([*COMMAND, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert service.called.wait(WAIT_S)
         process.send_signal(number)

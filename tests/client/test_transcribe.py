@@ -65,6 +65,43 @@ def test_words_that_came_for_the_picture_are_not_written(
     assert "words" not in json.loads(capsys.readouterr().out)["segments"][0]
 
 
+def test_subtitles_are_made_of_words_that_json_does_not_show(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recording(seconds=1.0)
+    assert main(["--server", target, "--output_format", "all", str(path)]) == 0
+    assert written(folder) == sorted(f"talk.{name}" for name in WRITERS)
+    assert capsys.readouterr() == ("", "")
+    content = path.read_bytes()
+    end_ms = len(content) // 32
+    cue = f"1\n00:00:00,000 --> 00:00:01,{end_ms - 1000:03d}\n{len(content)} {sum(content)}\n\n"
+    assert (folder / "talk.srt").read_text() == cue
+    assert "words" not in json.loads((folder / "talk.json").read_text())["segments"][0]
+
+
+def test_subtitles_keep_to_what_was_said_of_lines(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(recording(seconds=1.0))
+    flags = ["--server", target, "--output_format", "srt", "--word_timestamps"]
+    assert main([*flags, "--max_line_width", "9", "--max_line_count", "2", path]) == 0
+    assert capsys.readouterr().out.splitlines()[2:4] == ["32044", str(sum(Path(path).read_bytes()))]
+    assert main([*flags, "--max_words_per_line", "1", path]) == 0
+    assert capsys.readouterr().out.splitlines()[4] == "2"
+    assert main([*flags, "--highlight_words", path]) == 0
+    assert "<u>32044</u>" in capsys.readouterr().out
+
+
+def test_what_has_no_effect_is_told_as_whisper_does(
+    target: str, recording: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--server", target, "--output_format", "srt", "--word_timestamps", "--max_line_count", "1"]
+    assert main([*flags, str(recording(seconds=0.1))]) == 0
+    assert capsys.readouterr().err == "asr-transcribe: --max_line_count has no effect without --max_line_width\n"
+    assert main([*flags, "--max_line_width", "9", "--max_words_per_line", "2", str(recording(seconds=0.1))]) == 0
+    assert "--max_words_per_line has no effect with --max_line_width" in capsys.readouterr().err
+
+
 def test_several_files_are_written_here(
     target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,6 +109,46 @@ def test_several_files_are_written_here(
     assert main(["--server", target, *map(str, paths)]) == 0
     assert written(folder) == ["A-2.txt", "a.txt", "b.txt"]
     assert capsys.readouterr().out == ""
+
+
+def test_jobs_change_no_output(target: str, recording: Writes, tmp_path: Path) -> None:
+    paths = [str(recording(f"{number}/a.wav", seconds=0.1 + number / 10)) for number in range(7)]
+    for jobs in ("1", "4"):
+        assert main(["--server", target, "--jobs", jobs, "--output_dir", str(tmp_path / f"out{jobs}"), *paths]) == 0
+    contents = [{path.name: path.read_text() for path in (tmp_path / f"out{jobs}").iterdir()} for jobs in ("1", "4")]
+    assert contents[0] == contents[1]
+    assert len(contents[0]) == len(set(contents[0].values())) == 7
+
+
+def test_resuming_a_folder_does_only_what_is_missing(
+    target: str, service: Any, recording: Writes, tmp_path: Path, folder: Path
+) -> None:
+    for name in ("talks/a.wav", "talks/x/a.wav", "talks/b.wav"):
+        recording(name, seconds=0.1)
+    command = ["--server", target, "--resume", "--output_format", "all", str(tmp_path / "talks")]
+    assert main(command) == 0
+    assert len(service.configs) == 3
+    assert main(command) == 0
+    assert len(service.configs) == 3
+    (folder / "a-2.srt").unlink()
+    assert main(command) == 0
+    assert len(service.configs) == 4
+    assert (folder / "a-2.srt").exists()
+    recording("talks/b.wav", seconds=0.2)  # another recording of this name
+    assert main(command) == 0
+    assert len(service.configs) == 5
+    assert (folder / "b.txt").read_text().startswith("6444 ")
+
+
+def test_a_new_recording_does_not_take_what_another_wrote(
+    target: str, recording: Writes, tmp_path: Path, folder: Path
+) -> None:
+    recording("talks/x/a.wav", seconds=0.1)
+    command = ["--server", target, "--resume", str(tmp_path / "talks")]
+    assert main(command) == 0
+    recording("talks/a.wav", seconds=0.2)  # comes before the other, so the name without a number is its own
+    assert main(command) == 0
+    assert [(folder / name).read_text().split()[0] for name in ("a.txt", "a-2.txt")] == ["6444", "3244"]
 
 
 def test_the_output_folder_is_made(target: str, recording: Writes, tmp_path: Path) -> None:
@@ -92,7 +169,7 @@ def test_what_follows_two_hyphens_is_a_file(target: str, recording: Writes, fold
     assert written(folder / "out") == ["--fast-car.txt"]
 
 
-@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+@pytest.mark.parametrize("mode", [[], ["--jobs", "4"], ["--stream", "--fast"], ["--stream", "--fast", "--jobs", "4"]])
 def test_bad_files_are_named_and_the_rest_is_done(
     target: str, recording: Writes, tmp_path: Path, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,15 +177,15 @@ def test_bad_files_are_named_and_the_rest_is_done(
     letter.write_text("Dear Sir or Madam")
     empty.touch()
     good = recording("good.wav", seconds=1.0)
-    paths = [letter, empty, missing, tmp_path, good]
+    paths = [letter, empty, missing, good]
     assert main(["--server", target, *mode, *map(str, paths)]) == 1
     assert written(folder) == ["good.txt"]
     complaints = capsys.readouterr().err.splitlines()
-    assert len(complaints) == 4
-    for path, complaint in zip(paths, complaints, strict=False):
-        assert complaint.startswith(f"asr-transcribe: {path}: ")
-    assert "the file is empty" in complaints[1]
-    assert complaints[2].endswith("No such file or directory")
+    assert len(complaints) == 3
+    said = {complaint.split(": ")[1]: complaint for complaint in complaints}
+    assert said.keys() == {str(path) for path in paths[:3]}
+    assert "the file is empty" in said[str(empty)]
+    assert said[str(missing)].endswith("No such file or directory")
 
 
 def test_a_recording_of_no_samples_is_an_empty_transcript(
@@ -132,7 +209,7 @@ def test_a_refused_option_fails_every_file(target: str, recording: Writes, capsy
     assert "there is no model of this name (NOT_FOUND)" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("mode", [[], ["--stream", "--fast"]])
+@pytest.mark.parametrize("mode", [[], ["--jobs", "3"], ["--stream", "--fast", "--jobs", "3"]])
 def test_no_server_is_its_own_status(
     nowhere: str, recording: Writes, folder: Path, mode: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +238,14 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
             ["--alignment", "--alignment_level", "full", "--alignment_format", "html", "a.wav"],
             "no place for every head",
         ),
+        (["--stream", "--sample_rate", "8000", "a.wav"], "--sample_rate means nothing without --stream -"),
+        (["--sample_rate", "8000", "-"], "--sample_rate means nothing without --stream -"),
+        (["--microphone", "a.wav"], "goes with neither a FILE nor --fast"),
+        (["--microphone", "--fast"], "goes with neither a FILE nor --fast"),
+        (["--stream", "--show_alignment", "--jobs", "2", "a.wav", "b.wav"], "without --jobs"),
+        (["--jobs", "0", "a.wav"], "from 1 up"),
+        (["--resume", "a.wav"], "give --output_dir"),
+        (["--text", "a.txt", "."], "give one FILE"),
         (["--show_alignment", "a.wav"], "--show_alignment means nothing without --stream"),
         (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
         (["--text", "a.txt", "a.wav", "b.wav"], "give one FILE"),
@@ -168,7 +253,16 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
         (["--latency", "500", "a.wav"], "--latency"),
-        (["--output_format", "srt", "a.wav"], "--output_format"),
+        (["--output_format", "lrc", "a.wav"], "--output_format"),
+        (
+            ["--output_format", "srt", "--highlight_words", "a.wav"],
+            "--highlight_words means nothing without --word_timestamps",
+        ),
+        (
+            ["--output_format", "tsv", "--word_timestamps", "--max_line_width", "30", "a.wav"],
+            "--max_line_width means nothing without --output_format srt, vtt or all",
+        ),
+        (["--output_format", "vtt", "--word_timestamps", "--max_words_per_line", "0", "a.wav"], "from 1 up"),
         (["--alignment", "--alignment_format", "pdf", "a.wav"], "--alignment_format"),
         (["--out", "x", "a.wav"], "--out"),
     ],
@@ -419,6 +513,6 @@ def test_a_server_of_our_own_that_does_not_start_is_no_server(
 def test_stdout_takes_any_character(target: str, recording: Writes, monkeypatch: pytest.MonkeyPatch) -> None:
     stdout = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setitem(WRITERS, "txt", lambda transcript: "你好, hello\n")
+    monkeypatch.setitem(WRITERS, "txt", lambda transcript, layout: "你好, hello\n")
     assert main(["--server", target, str(recording())]) == 0
     assert stdout.buffer.getvalue() == b"??, hello\n"  # type: ignore[attr-defined]
