@@ -1,10 +1,12 @@
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+
+from asr.audio.ogg import CHECKSUM, CONTINUED, FIRST, HEAD, LAST, checksum_of
 
 Samples = NDArray[np.float32]
 
@@ -32,3 +34,40 @@ def file_of() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ogg_pages() -> Callable[..., bytes]:
+    """The bytes of one Ogg stream with these packets, as many segments to a page as it holds, or `per_page` packets."""
+
+    def make(
+        packets: Sequence[bytes],
+        granules: Sequence[int] = (),
+        serial: int = 7,
+        per_page: int = 1,
+        closed: bool = True,
+    ) -> bytes:
+        segments = []  # (bytes, the packet that ends with them)
+        for number, packet in enumerate(packets):
+            pieces = [packet[at : at + 255] for at in range(0, len(packet) + 1, 255)]
+            segments += [(piece, number if piece is pieces[-1] else None) for piece in pieces]
+        pages, begun = [], False
+        while segments:
+            page, ended = [], []
+            while segments and len(page) < 255 and len(ended) < per_page:
+                piece, number = segments.pop(0)
+                page.append(piece)
+                ended += [] if number is None else [number]
+            granule = (granules[ended[-1]] if granules else 0) if ended else -1
+            flags = begun * CONTINUED | (not pages) * FIRST | (closed and not segments) * LAST
+            begun = len(page[-1]) == 255
+            pages.append(page_with(page, flags, granule, serial, len(pages)))
+        return b"".join(pages)
+
+    return make
+
+
+def page_with(segments: Sequence[bytes], flags: int, granule: int, serial: int, sequence: int) -> bytes:
+    head = HEAD.pack(b"OggS", 0, flags, granule, serial, sequence, 0, len(segments))
+    page = head + bytes(map(len, segments)) + b"".join(segments)
+    return page[: CHECKSUM.start] + checksum_of(page).to_bytes(4, "little") + page[CHECKSUM.stop :]
