@@ -15,6 +15,11 @@ def pages_in(packets):
     return [page for packet in packets for page in reader.accept(packet)]
 
 
+def joined(ogg, max_bytes=300_000):
+    joiner = PacketJoiner(max_bytes)
+    return [packet for page in pages_in([ogg]) for packet in joiner.accept(page)]
+
+
 @pytest.fixture(scope="module")
 def ogg(speechlike, file_of):
     return file_of(speechlike(96_000, 48_000), 48_000, "OGG", "OPUS")
@@ -70,24 +75,19 @@ def test_what_is_no_page_is_refused_at_once_and_what_may_become_one_waited_for(f
 
 def test_packets_that_span_pages_are_joined(ogg_pages):
     packets = [np.random.default_rng(size).bytes(size) for size in (0, 254, 255, 256, 1_000, 200_000, 3)]
-    joiner = PacketJoiner(300_000)
-    assert [packet for page in pages_in([ogg_pages(packets)]) for packet in joiner.accept(page)] == packets
+    assert joined(ogg_pages(packets)) == packets
 
 
 def test_a_packet_without_end_is_refused(ogg_pages):
-    joiner = PacketJoiner(100_000)
     with pytest.raises(AudioError, match="longer than 100000 bytes"):
-        for page in pages_in([ogg_pages([bytes(10), bytes(200_000)])]):
-            joiner.accept(page)
+        joined(ogg_pages([bytes(10), bytes(200_000)]), 100_000)
 
 
 def test_a_page_that_is_missing_is_named(ogg):
     starts = [at for at in range(len(ogg)) if ogg.startswith(b"OggS", at)]
     without = ogg[: starts[1]] + ogg[starts[2] :]
-    joiner = PacketJoiner(100_000)
     with pytest.raises(AudioError, match="2 came where 1 belongs"):
-        for page in pages_in([without]):
-            joiner.accept(page)
+        joined(without)
 
 
 def test_the_head_of_a_page_is_27_bytes():
