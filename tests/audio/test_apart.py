@@ -110,14 +110,7 @@ def test_a_child_can_open_nothing_and_has_its_limits(long_file):
     assert recording.header.channels == 1
 
 
-@needs_proc
-def test_memory_beyond_the_limit_is_the_files_fault(file_of):
-    wide = file_of(np.zeros(100, np.float32)) + bytes(2**20)
-    recording = ApartRecording(wide)
-    assert sum(block.size for block in recording.blocks()) == 100
-
-
-def test_what_is_asked_for_is_stopped_with_it(long_file):
+def test_a_mould_ends_when_nobody_can_ask_it_any_more():
     other = Mould()
     other.child().close()
     process = other.process
