@@ -14,6 +14,7 @@ The mould ends with the process that started it: its socket closes.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import resource
@@ -33,6 +34,8 @@ from asr.audio.dialogue import END, ERROR, FAULT, HEADER, LENGTH, SAMPLES, recei
 from asr.errors import AudioError, HeedError
 
 ADDRESS_SPACE_BYTES = 2**30
+# PyAV loads the rest of itself when a file has such streams; versions differ in what there is
+LATE_MODULES = ("av", "av.subtitles.stream", "av.subtitles.codeccontext", "av.data.stream", "av.video.codeccontext")
 BLOCK_CPU_S = 10.0  # a slow machine decodes half a second in milliseconds
 
 
@@ -41,8 +44,9 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)  # who started us still drains; when it ends, so do we
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    with contextlib.suppress(ImportError):
-        __import__("av")  # once, rather than in each child
+    for name in LATE_MODULES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)  # once, and while files can still be opened
     requests = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     while True:
         word, sockets, _, _ = socket.recv_fds(requests, 1, 1)
