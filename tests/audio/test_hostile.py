@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from asr.audio.resample import SAMPLE_RATE
-from asr.errors import HeedError, InputError, TooLongError
+from asr.errors import AudioError, HeedError, InputError, TooLongError
 from server.audio import Declared, LivePackets, recording_blocks
 
 FUZZ_SECONDS = float(os.environ.get("FUZZ_SECONDS", "4"))
@@ -40,6 +40,7 @@ SOUNDFILES = [
     ("OGG", "VORBIS"),
     ("MP3", "MPEG_LAYER_III"),
 ]
+EXACT = [file for file in SOUNDFILES if file != ("WAV", "IMA_ADPCM")]  # which fills its last block
 MEDIA = [("mp4", "aac"), ("mp4", "alac"), ("webm", "libopus"), ("webm", "vorbis"), ("adts", "aac")]
 EXTREMES = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0", b"\0\0\0\x80"]
 GAVE_UP = "the decoder gave up"
@@ -146,15 +147,16 @@ def end_of(hear: Callable[[bytes], int], case: bytes, path: Path) -> str:
 
 @pytest.mark.parametrize("samples", [0, 1, 2])
 def test_next_to_nothing_is_next_to_nothing(file_of, samples):
-    for container, codec in SOUNDFILES:
-        assert whole(file_of(np.zeros(samples, np.float32), 48_000, container, codec)) <= 600
+    for container, codec in EXACT:
+        with contextlib.suppress(*[AudioError] * (samples == 0)):  # libsndfile writes no header before a sample comes
+            assert whole(file_of(np.zeros(samples, np.float32), 48_000, container, codec)) <= 1
 
 
 @pytest.mark.parametrize("loudness", [0.0, 1.0, 100.0])
 def test_silence_noise_and_what_is_clipped_are_samples_like_others(file_of, loudness):
     noise = loudness * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
-    for container, codec in SOUNDFILES:
-        assert abs(whole(file_of(noise, 48_000, container, codec)) - SAMPLE_RATE) < 100
+    for container, codec in EXACT:
+        assert whole(file_of(noise, 48_000, container, codec)) == SAMPLE_RATE
 
 
 @pytest.mark.parametrize(
