@@ -41,8 +41,8 @@ BLOCK_CPU_S = 10.0  # a slow machine decodes half a second in milliseconds
 
 def main() -> None:
     """Fork for each socket that comes, until none can come any more."""
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, signal.SIG_IGN)  # who started us still drains; when it ends, so do we
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # who started us still drains; when it ends, so do we
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     for name in LATE_MODULES:
         with contextlib.suppress(ImportError):
@@ -95,7 +95,7 @@ def send_recording(peer: socket.socket, content: bytes) -> None:
 
 
 def limit() -> None:
-    """Hard limits: who takes over a decoder cannot lift them."""
+    """Hard limits: who takes over a decoder cannot lift them, unless the server runs as root."""
     own_pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc").exists() else 0
     for name, most in (
         (resource.RLIMIT_AS, own_pages * resource.getpagesize() + ADDRESS_SPACE_BYTES),

@@ -14,6 +14,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,9 @@ def test_mutated_files_end_in_samples_or_in_our_errors(files, tmp_path):
         number += 1
         dice = random.Random(f"{FUZZ_SEED}:{number}")
         case = mutated(dice.choice(contents), contents, dice)
-        hear: Callable[[bytes], int] = whole if number % 2 else lambda content, dice=dice: streamed(content, dice)
+        hear: Callable[[bytes], int] = whole
+        if number % 2 and case.startswith((b"RIFF", b"OggS")):  # what a stream may be
+            hear = partial(streamed, dice=dice)
         ends[end_of(hear, case, tmp_path / f"case-{number}")] += 1
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
     print(f"\n{number} cases: {dict(ends)}; memory {grown_kb} kB more at its highest")
