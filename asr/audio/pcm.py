@@ -4,12 +4,16 @@
     MULAW     ITU-T G.711 mu-law, 8 bits
     ALAW      ITU-T G.711 A-law, 8 bits
 
+and those that only a WAV header names: 8 bits unsigned, 24 and 32 bits signed, floating point.
+
 A frame is one sample of each channel. A packet may end within a sample or a frame: only the
 concatenation of the packets matters.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 from asr.audio.resample import Resampler
 from asr.errors import AudioError
 
-INT16_SCALE = 32768
+INT16_SCALE, INT32_SCALE, UINT8_SCALE = 32768, 2**31, 128
 MAX_CHANNELS = 64
 
 
@@ -25,6 +29,23 @@ class Encoding(Enum):
     LINEAR16 = "LINEAR16"
     MULAW = "MULAW"
     ALAW = "ALAW"
+    UNSIGNED8 = "UNSIGNED8"
+    LINEAR24 = "LINEAR24"
+    LINEAR32 = "LINEAR32"
+    FLOAT32 = "FLOAT32"
+    FLOAT64 = "FLOAT64"
+
+
+SAMPLE_BYTES = {
+    Encoding.LINEAR16: 2,
+    Encoding.MULAW: 1,
+    Encoding.ALAW: 1,
+    Encoding.UNSIGNED8: 1,
+    Encoding.LINEAR24: 3,
+    Encoding.LINEAR32: 4,
+    Encoding.FLOAT32: 4,
+    Encoding.FLOAT64: 8,
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +61,7 @@ class PcmFormat:
 
     @property
     def frame_bytes(self) -> int:
-        return self.channels * (2 if self.encoding is Encoding.LINEAR16 else 1)
+        return self.channels * SAMPLE_BYTES[self.encoding]
 
     @property
     def bytes_per_second(self) -> int:
@@ -54,6 +75,18 @@ class PacketReader:
         self.pcm = pcm
         self.resampler = Resampler(pcm.sample_rate)
         self.rest = b""  # of a frame whose end has not come yet
+        self.received_bytes = 0
+
+    @property
+    def received_s(self) -> float:
+        return self.received_bytes / self.pcm.bytes_per_second
+
+    def pieces(self, packet: bytes) -> Iterator[bytes]:
+        """Cut lazily, a second at a time: between two of them a caller may stop."""
+        for start in range(0, len(packet), self.pcm.bytes_per_second):
+            piece = packet[start : start + self.pcm.bytes_per_second]
+            self.received_bytes += len(piece)
+            yield piece
 
     def accept(self, packet: bytes) -> NDArray[np.float32]:
         """Take any number of bytes; return the samples that are complete."""
@@ -61,7 +94,8 @@ class PacketReader:
             packet = self.rest + packet
         whole = len(packet) // self.pcm.frame_bytes * self.pcm.frame_bytes
         self.rest = packet[whole:]
-        return self.resampler.accept(mono(samples_from(packet[:whole], self.pcm.encoding), self.pcm.channels))
+        samples = samples_from(packet[:whole], self.pcm.encoding)
+        return self.resampler.accept(mixed_down(samples.reshape(-1, self.pcm.channels)))
 
     def flush(self) -> NDArray[np.float32]:
         """The samples that the resampler still held. More packets may come; a begun frame waits for its end."""
@@ -79,14 +113,35 @@ class PacketReader:
 
 def samples_from(pcm: bytes, encoding: Encoding) -> NDArray[np.float32]:
     """Decode whole samples to (n,) float32 in [-1, 1)."""
-    if encoding is Encoding.LINEAR16:
-        return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(INT16_SCALE)
-    return LEVELS[encoding][np.frombuffer(pcm, np.uint8)]
+    match encoding:
+        case Encoding.LINEAR16:
+            return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(INT16_SCALE)
+        case Encoding.UNSIGNED8:
+            return np.frombuffer(pcm, np.uint8).astype(np.float32) / np.float32(UINT8_SCALE) - np.float32(1)
+        case Encoding.LINEAR24:
+            wide = np.zeros((len(pcm) // 3, 4), np.uint8)
+            wide[:, 1:] = np.frombuffer(pcm, np.uint8).reshape(-1, 3)
+            return samples_from(wide.tobytes(), Encoding.LINEAR32)
+        case Encoding.LINEAR32:
+            return np.frombuffer(pcm, "<i4").astype(np.float32) / np.float32(INT32_SCALE)
+        case Encoding.FLOAT32:
+            return on_scale(np.frombuffer(pcm, "<f4"))
+        case Encoding.FLOAT64:
+            return on_scale(np.frombuffer(pcm, "<f8"))
+        case Encoding.MULAW | Encoding.ALAW:
+            return LEVELS[encoding][np.frombuffer(pcm, np.uint8)]
 
 
-def mono(samples: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Mix interleaved channels down to their mean."""
-    return samples if channels == 1 else samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
+def on_scale(samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Floating point may be anything: what is beyond full scale is clipped, what is no number refused."""
+    if not np.isfinite(samples).all():
+        raise AudioError("the audio holds samples that are not numbers (NaN or infinity): write it anew")
+    return samples.clip(-1, 1).astype(np.float32, copy=False)
+
+
+def mixed_down(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, channels) to the mean of the channels, (n,)."""
+    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
 
 
 def check_channels(channels: int) -> None:

@@ -17,15 +17,27 @@ FORMATS = [
 ]
 
 
+AUDIO_BYTES = 7_200  # whole frames of each of them
+
+
+def noise(pcm, seed=0):
+    """Bytes that mean something in this encoding: not every float is a number."""
+    random = np.random.default_rng(seed)
+    if pcm.encoding in (Encoding.FLOAT32, Encoding.FLOAT64):
+        kind = "<f4" if pcm.encoding is Encoding.FLOAT32 else "<f8"
+        return random.uniform(-2, 2, AUDIO_BYTES).astype(kind).tobytes()[:AUDIO_BYTES]
+    return random.bytes(AUDIO_BYTES)
+
+
 def read(packets, pcm):
     reader = PacketReader(pcm)
     return np.concatenate([*(reader.accept(packet) for packet in packets), reader.finish()])
 
 
 @settings(max_examples=60, deadline=None)
-@given(pcm=st.sampled_from(FORMATS), cuts=st.lists(st.integers(0, 6_000), max_size=12), seed=st.integers(0, 9))
+@given(pcm=st.sampled_from(FORMATS), cuts=st.lists(st.integers(0, AUDIO_BYTES), max_size=12), seed=st.integers(0, 9))
 def test_packets_change_no_bit(pcm, cuts, seed):
-    audio = np.random.default_rng(seed).bytes(6_000)
+    audio = noise(pcm, seed)
     edges = [0, *sorted(cuts), len(audio)]
     packets = [audio[start:end] for start, end in pairwise(edges)]
     assert read(packets, pcm).tobytes() == read([audio], pcm).tobytes()
@@ -33,13 +45,33 @@ def test_packets_change_no_bit(pcm, cuts, seed):
 
 @pytest.mark.parametrize("pcm", FORMATS, ids=str)
 def test_packets_of_one_byte_change_no_bit(pcm):
-    audio = np.random.default_rng(0).bytes(600)
+    audio = noise(pcm)[:720]
     assert read([bytes([byte]) for byte in audio], pcm).tobytes() == read([audio], pcm).tobytes()
 
 
 def test_16_bits_reach_from_minus_one_to_just_below_one():
     samples = samples_from(np.array([-32768, 0, 1, 32767], "<i2").tobytes(), Encoding.LINEAR16)
     assert samples.tolist() == [-1.0, 0.0, 1 / 32768, 32767 / 32768]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pcm", "samples"),
+    [
+        (Encoding.UNSIGNED8, b"\x00\x80\xff", [-1.0, 0.0, 127 / 128]),
+        (Encoding.LINEAR24, b"\x00\x00\x80\xff\xff\xff\x00\x00\x40", [-1.0, -1 / 2**23, 0.5]),
+        (Encoding.LINEAR32, b"\x00\x00\x00\x80\x00\x00\x00\x40", [-1.0, 0.5]),
+        (Encoding.FLOAT32, np.array([0.25, -7, 3e38], "<f4").tobytes(), [0.25, -1.0, 1.0]),
+        (Encoding.FLOAT64, np.array([0.25, -7, 1e300], "<f8").tobytes(), [0.25, -1.0, 1.0]),
+    ],
+)
+def test_every_width_has_its_scale_and_what_is_beyond_is_clipped(encoding, pcm, samples):
+    assert samples_from(pcm, encoding).tolist() == samples
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_that_are_not_numbers_are_refused(bad):
+    with pytest.raises(AudioError, match="not numbers"):
+        samples_from(np.array([0, bad], "<f4").tobytes(), Encoding.FLOAT32)
 
 
 # the codes of largest, smallest and a middle magnitude, from the tables of G.711 scaled to 16 bits

@@ -2,12 +2,19 @@ import numpy as np
 import pytest
 
 from asr.errors import AudioError, OptionError, TooLongError
-from server.audio import Declared, LivePackets, recording_blocks
+from server.audio import RAW_CODECS, Declared, LivePackets, recording_blocks
 
 LINEAR16 = Declared("LINEAR16", 16_000, 1)
 
 
 UNDECLARED = Declared()
+
+
+def live(packets, declared):
+    """What a stream of these packets gives."""
+    received = LivePackets(declared, 100)
+    blocks = [received.reader.accept(second) for packet in packets for second in received.seconds(packet)]
+    return np.concatenate([*blocks, received.reader.finish()])
 
 
 def samples_in(content, declared=UNDECLARED):
@@ -30,7 +37,13 @@ def test_no_bytes_are_no_samples(declared):
 
 @pytest.mark.parametrize(
     ("container", "codec", "encoding"),
-    [("FLAC", "PCM_16", "FLAC"), ("OGG", "OPUS", "OGG_OPUS"), ("WAV", "ULAW", "MULAW"), ("WAV", "ALAW", "ALAW")],
+    [
+        ("FLAC", "PCM_16", "FLAC"),
+        ("OGG", "OPUS", "OGG_OPUS"),
+        ("MP3", "MPEG_LAYER_III", "MP3"),
+        ("WAV", "ULAW", "MULAW"),
+        ("WAV", "ALAW", "ALAW"),
+    ],
 )
 def test_a_declared_encoding_may_say_what_the_file_is(recording, container, codec, encoding):
     assert samples_in(recording(1, container=container, codec=codec), Declared(encoding, 16_000)) == 16_000
@@ -82,16 +95,93 @@ def test_a_raw_recording_that_ends_within_a_sample_is_refused(pcm):
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
-        (Declared(), "unspecified"),
         (Declared("FLAC", 16_000), "FLAC"),
-        (Declared("LINEAR16"), "sample_rate_hertz"),
+        (Declared("MP3"), "MP3"),
         (Declared("LINEAR16", 4_000), "4000 Hz"),
         (Declared("LINEAR16", 16_000, 65), "65"),
     ],
 )
-def test_live_packets_need_raw_samples_with_their_format(declared, said):
+def test_what_no_stream_can_be_is_refused_before_its_audio(declared, said):
     with pytest.raises((OptionError, AudioError), match=said):
         LivePackets(declared, 100)
+
+
+@pytest.mark.parametrize("packet", [b"\1\2", b"R", b"RIFF....AVI LIST", b"Dear diary, today I spoke", b""])
+@pytest.mark.parametrize(
+    ("declared", "kind", "said"),
+    [
+        (Declared(), OptionError, "raw samples need an encoding"),
+        (Declared("LINEAR16"), OptionError, "sample_rate_hertz"),
+        (Declared("OGG_OPUS"), AudioError, "does not begin with an Ogg page"),
+    ],
+)
+def test_a_stream_that_does_not_say_what_it_is_is_refused(declared, kind, said, packet):
+    if not packet and declared.encoding not in RAW_CODECS:
+        assert live([packet], declared).size == 0
+    else:
+        with pytest.raises(kind, match=said):
+            live([packet], declared)
+
+
+SAYS_ITSELF = [
+    ("WAV", "PCM_16", Declared()),
+    ("WAV", "PCM_24", Declared("", 48_000, 2)),
+    ("WAV", "PCM_16", Declared("LINEAR16")),
+    ("WAV", "PCM_16", Declared("LINEAR16", 48_000, 2)),
+    ("WAV", "ULAW", Declared("MULAW", 48_000)),
+    ("OGG", "OPUS", Declared()),
+    ("OGG", "OPUS", Declared("OGG_OPUS", 16_000, 2)),
+]
+
+
+@pytest.mark.parametrize(("container", "codec", "declared"), SAYS_ITSELF)
+def test_a_stream_may_say_itself_what_it_is(recording, container, codec, declared):
+    if codec == "OPUS":
+        pytest.importorskip("av", reason="streaming Ogg Opus needs the extra 'media'")
+    content = recording(1, 48_000, 2, container, codec)
+    packets = [content[start : start + 7] for start in range(0, len(content), 7)]
+    assert live(packets, declared).size == live([content], declared).size == 16_000
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "declared", "said"),
+    [
+        ("WAV", "PCM_16", Declared("LINEAR16", 8_000), "says 8000 Hz, but the file's header says 48000 Hz"),
+        ("WAV", "PCM_16", Declared("LINEAR16", 48_000, 1), r"says 1 channel\(s\), but the file's header says 2"),
+        ("WAV", "PCM_16", Declared("MULAW", 48_000), "says MULAW, but this is a WAV file of PCM_16"),
+        ("WAV", "PCM_16", Declared("OGG_OPUS"), "does not begin with an Ogg page"),
+        ("OGG", "OPUS", Declared("", 44_100), "says 44100 Hz"),
+        ("OGG", "OPUS", Declared("OGG_OPUS", 0, 1), r"says 1 channel\(s\)"),
+        ("OGG", "VORBIS", Declared("OGG_OPUS"), "is not Opus"),
+        ("FLAC", "PCM_16", Declared(), "raw samples need an encoding"),
+    ],
+)
+def test_a_config_that_contradicts_the_stream_is_refused(recording, container, codec, declared, said):
+    with pytest.raises((AudioError, OptionError), match=said):
+        live([recording(1, 48_000, 2, container, codec)], declared)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 11, 12, 13])
+def test_raw_samples_that_begin_like_a_file_are_samples_all_the_same(size):
+    content = b"RIFF" + bytes(96)
+    packets = [content[start : start + size] for start in range(0, len(content), size)]
+    assert live(packets, LINEAR16).size == 50
+    assert live([b"RIFFRI"], LINEAR16).size == 3
+
+
+def test_a_flush_before_anything_is_known_gives_nothing():
+    packets = LivePackets(Declared(), 100)
+    assert list(packets.seconds(b"RI")) == []
+    assert packets.reader.flush().size == 0
+    assert packets.received_s == 0
+
+
+def test_a_bomb_of_opus_stops_at_the_limit_before_it_is_decoded(recording):
+    packets = LivePackets(Declared(), 2)
+    seconds = packets.seconds(recording(30, 48_000, 1, "OGG", "OPUS"))
+    assert len([next(seconds), next(seconds)]) == 2
+    with pytest.raises(TooLongError, match="this server takes 2 s"):
+        next(seconds)
 
 
 def test_a_huge_packet_comes_a_second_at_a_time(pcm):
