@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 from asr.attention import (  # noqa: E402
     MECHANISMS,
+    Composition,
     Hard,
     Local,
     LocationAware,
@@ -31,6 +32,11 @@ COMPOSED = {  # what a recipe could put together besides
     "self of rotary window in blocks": lambda dim, heads: SelfAttention(
         MultiHead(Rotary(Local(Sparsemax(ScaledDot()), reach=2, weights=False)), dim, heads)
     ),
+    "heads of a bell of additive entmax": Composition("additive", "entmax", "local").cross_attention,
+    "heads of a sparse concat window": Composition("concat", "sparsemax", "local_m").cross_attention,
+    "self of sparse transformer_xl window": Composition(
+        "scaled_dot", "entmax", "local", None, "transformer_xl"
+    ).self_attention,
     "self of sparse shaw": lambda dim, heads: SelfAttention(MultiHead(Sparsemax(Shaw(dim // heads, 2)), dim, heads)),
 }
 # What the others do does not depend on the mode.
