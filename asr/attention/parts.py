@@ -22,6 +22,7 @@ from asr.attention.positions import Learned, Rotary, Shaw, Sinusoidal, Transform
 from asr.attention.scaled_dot import ScaledDot
 from asr.attention.scored import Scored
 from asr.attention.sparsemax import Sparsemax
+from asr.attention.top_k import TopK
 from asr.attention.uniform import Uniform
 
 SCORES: dict[str, Callable[[int], Mechanism]] = {  # from the features that a head sees
@@ -38,6 +39,7 @@ SCORES: dict[str, Callable[[int], Mechanism]] = {  # from the features that a he
 SPARSE: dict[str, Callable[[Scored], Mechanism]] = {
     "sparsemax": Sparsemax,
     "entmax": Entmax,
+    "top_k": TopK,
 }
 CHOICES: dict[str, Callable[[Scored], Mechanism]] = {  # of one source
     "hard": Hard,
