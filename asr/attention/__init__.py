@@ -1,12 +1,14 @@
 """Attention mechanisms, one a file, under one contract (mechanism.py).
 
-`MECHANISMS` maps the name a recipe uses to a ready composition. A new mechanism
-is one file that keeps the contract and one row here.
+`MECHANISMS` maps the name a recipe uses to a ready composition; a recipe can also
+compose its own (composition.py). A new part is one file that keeps the contract and
+one row in parts.py; what is not made of parts has its row here.
 """
 
 from collections.abc import Callable
 
 from asr.attention.additive import Additive
+from asr.attention.composition import ALONE, Composition
 from asr.attention.concat import Concat
 from asr.attention.dot import Dot
 from asr.attention.entmax import Entmax
@@ -21,6 +23,7 @@ from asr.attention.mocha import Mocha
 from asr.attention.monotonic import Monotonic
 from asr.attention.multihead import MultiHead
 from asr.attention.none import NoAttention
+from asr.attention.parts import IN_ORDER, PARTS, SCORES, SPARSE
 from asr.attention.positions import Learned, Rotary, Shaw, Sinusoidal, TransformerXL
 from asr.attention.scaled_dot import ScaledDot
 from asr.attention.self_attention import SelfAttention
@@ -30,36 +33,23 @@ from asr.attention.uniform import Uniform
 MECHANISMS: dict[str, Callable[[int, int], Mechanism]] = {
     # name: (dim, heads) -> mechanism
     "none": lambda dim, heads: NoAttention(),
-    "uniform": lambda dim, heads: Uniform(),
-    # soft
-    "scaled_dot": lambda dim, heads: ScaledDot(),
-    "dot": lambda dim, heads: Dot(),
-    "general": lambda dim, heads: General(dim),
-    "concat": lambda dim, heads: Concat(dim),
-    "additive": lambda dim, heads: Additive(dim),
-    "location_aware": lambda dim, heads: LocationAware(dim),
-    "multihead": lambda dim, heads: MultiHead(ScaledDot(), dim, heads),
-    # hard, and in order
-    "hard": lambda dim, heads: Hard(General(dim)),
-    "gumbel": lambda dim, heads: Gumbel(General(dim)),
-    "monotonic": lambda dim, heads: Monotonic(dim),
-    "mocha": lambda dim, heads: Mocha(dim),
-    # sparse, and linear
-    "local": lambda dim, heads: LocalP(General(dim), dim),
-    "local_m": lambda dim, heads: LocalM(General(dim)),
-    "sparsemax": lambda dim, heads: MultiHead(Sparsemax(ScaledDot()), dim, heads),
-    "entmax": lambda dim, heads: MultiHead(Entmax(ScaledDot()), dim, heads),
+    # each score alone, by its name: uniform, scaled_dot, dot, general, concat, additive, location_aware
+    **{name: Composition(score=name, heads=ALONE).cross_attention for name in SCORES},
+    "multihead": Composition().cross_attention,
+    # hard, and in order: monotonic, mocha
+    "hard": Composition("general", "hard", heads=ALONE).cross_attention,
+    "gumbel": Composition("general", "gumbel", heads=ALONE).cross_attention,
+    **{name: Composition("additive", name, heads=ALONE).cross_attention for name in IN_ORDER},
+    # windows; sparse weights by their names: sparsemax, entmax; linear
+    "local": Composition("general", mask="local", heads=ALONE).cross_attention,
+    "local_m": Composition("general", mask="local_m", heads=ALONE).cross_attention,
+    **{name: Composition(weights=name).cross_attention for name in SPARSE},
     "linear": lambda dim, heads: MultiHead(LinearAttention(dim // heads), dim, heads),
-    # a sequence that reads itself
-    "self": lambda dim, heads: SelfAttention(MultiHead(ScaledDot(), dim, heads)),
-    "self_sinusoidal": lambda dim, heads: SelfAttention(MultiHead(ScaledDot(), dim, heads), Sinusoidal()),
-    "self_learned": lambda dim, heads: SelfAttention(MultiHead(ScaledDot(), dim, heads), Learned(dim)),
-    "self_shaw": lambda dim, heads: SelfAttention(MultiHead(Shaw(dim // heads), dim, heads)),
-    "self_transformer_xl": lambda dim, heads: SelfAttention(MultiHead(TransformerXL(dim // heads, heads), dim, heads)),
-    "self_rotary": lambda dim, heads: SelfAttention(MultiHead(Rotary(ScaledDot()), dim, heads)),
-    "self_local": lambda dim, heads: SelfAttention(MultiHead(Local(ScaledDot()), dim, heads)),
-    "self_sparsemax": lambda dim, heads: SelfAttention(MultiHead(Sparsemax(ScaledDot()), dim, heads)),
-    "self_entmax": lambda dim, heads: SelfAttention(MultiHead(Entmax(ScaledDot()), dim, heads)),
+    # a sequence that reads itself, and each kind of position and of sparse weights as self_NAME
+    "self": Composition().self_attention,
+    **{f"self_{name}": Composition(position=name).self_attention for name in PARTS["position"] if name != "none"},
+    "self_local": Composition(mask="local").self_attention,
+    **{f"self_{name}": Composition(weights=name).self_attention for name in SPARSE},
     "self_linear": lambda dim, heads: SelfAttention(MultiHead(LinearAttention(dim // heads), dim, heads)),
 }
 
@@ -67,6 +57,7 @@ __all__ = [
     "MECHANISMS",
     "Additive",
     "Carried",
+    "Composition",
     "Concat",
     "Dot",
     "Entmax",

@@ -35,8 +35,7 @@ class Local(Mechanism):
 
     def __init__(self, mechanism: Mechanism, reach: int = 16, weights: bool = True):
         super().__init__()
-        if mechanism.carried:
-            raise ValueError(f"{type(mechanism).__name__} carries a state; a window can only hold what does not")
+        refuse_state(mechanism)
         if not weights and any(isinstance(part, (Relative, Rotary)) for part in mechanism.modules()):
             raise ValueError("a window alone does not know where it stands: put Rotary around Local, not inside")
         self.mechanism = mechanism
@@ -68,6 +67,11 @@ class Local(Mechanism):
         return context.flatten(-3, -2)[..., :length, :]
 
 
+def refuse_state(mechanism: Mechanism) -> None:
+    if mechanism.carried:
+        raise ValueError(f"{type(mechanism).__name__} carries a state; a window can only hold what does not")
+
+
 def cut(x: Tensor, blocks: int) -> Tensor:
     """(..., rows, columns) to (..., blocks, rows / blocks, columns)."""
     return x.reshape(*x.shape[:-2], blocks, x.shape[-2] // blocks, x.shape[-1])
@@ -92,6 +96,7 @@ class LocalM(Mechanism):
 
     def __init__(self, mechanism: Mechanism, reach: int = 16, rate: float = 1.0):
         super().__init__()
+        refuse_state(mechanism)
         self.mechanism = mechanism
         self.reach = reach
         self.rate = rate
@@ -114,8 +119,11 @@ class LocalP(Mechanism):
 
     rows_sum_to_one = False
 
-    def __init__(self, mechanism: Scored, dim: int, reach: int = 16):
+    def __init__(self, mechanism: Mechanism, dim: int, reach: int = 16):
         super().__init__()
+        refuse_state(mechanism)
+        if not isinstance(mechanism, Scored) or type(mechanism).forward is not Scored.forward:
+            raise ValueError(f"{type(mechanism).__name__} does more than share out scores; a bell can only follow that")
         self.mechanism = mechanism
         self.reach = reach
         self.hidden = nn.Linear(dim, dim, bias=False)

@@ -13,7 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from asr.attention.dot import Dot
 from asr.attention.mechanism import Attended, Mechanism, State
+from asr.attention.scaled_dot import ScaledDot
 from asr.attention.scored import Scored
 
 SLOWEST_WAVE = 10_000.0  # Vaswani et al. 2017, section 3.5
@@ -21,12 +23,17 @@ SLOWEST_WAVE = 10_000.0  # Vaswani et al. 2017, section 3.5
 
 def waves(places: Tensor, dim: int) -> Tensor:
     """Sines, then cosines, of dim / 2 wavelengths from 2 pi to SLOWEST_WAVE * 2 pi: (n,) to (n, dim)."""
-    if dim % 2 or dim < 4:
-        raise ValueError(f"sines and cosines need an even dim of at least 4, not {dim}")
-    half = dim // 2
+    half = in_pairs(dim, least=4)
     rates = torch.exp(-math.log(SLOWEST_WAVE) / (half - 1) * torch.arange(half, device=places.device))
     angle = places[:, None] * rates
     return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def in_pairs(dim: int, least: int = 2) -> int:
+    """How many pairs of features there are."""
+    if dim % 2 or dim < least:
+        raise ValueError(f"sines and cosines need an even dim of at least {least}, not {dim}")
+    return dim // 2
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
@@ -73,6 +80,8 @@ class Rotary(Mechanism):
         super().__init__()
         if mechanism.carried:
             raise ValueError(f"{type(mechanism).__name__} carries a state, which does not say how many places it holds")
+        if not isinstance(scores := scoring(mechanism), (Dot, ScaledDot)):
+            raise ValueError(f"{type(scores).__name__} does not score by q . k, of which turns would make distances")
         self.mechanism = mechanism
         self.promise_what(mechanism)
 
@@ -85,11 +94,16 @@ class Rotary(Mechanism):
         return context, weights, None
 
 
+def scoring(mechanism: Mechanism) -> Mechanism:
+    """What scores, inside of what is composed around it."""
+    while isinstance(inside := getattr(mechanism, "mechanism", None), Mechanism):
+        mechanism = inside
+    return mechanism
+
+
 def turned(x: Tensor, places: Tensor) -> Tensor:
     """Each row of x (..., length, dim) turned by its place (length,)."""
-    if x.shape[-1] % 2:
-        raise ValueError(f"rotary positions need an even dim, not {x.shape[-1]}")
-    half = x.shape[-1] // 2
+    half = in_pairs(x.shape[-1])
     rates = torch.exp(-math.log(SLOWEST_WAVE) / half * torch.arange(half, device=x.device))
     angle = (places[:, None] * rates).to(x.dtype)
     a, b = x[..., :half], x[..., half:]
@@ -134,6 +148,7 @@ class TransformerXL(Relative):
 
     def __init__(self, dim: int, heads: int = 1):
         super().__init__()
+        in_pairs(dim, least=4)
         self.content = nn.Parameter(torch.zeros(heads, 1, dim))  # u
         self.place = nn.Parameter(torch.zeros(heads, 1, dim))  # v
         self.wave = nn.Linear(dim, dim, bias=False)  # W

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from asr.attention import MECHANISMS
-from asr.errors import FormatError
+from asr.attention import Composition
+from asr.errors import FormatError, OptionError
+from asr.model.attention import Asked, asked
 
 SAMPLE_RATE = 16_000
 MEL_HOP = 160  # samples: 10 ms
@@ -26,7 +27,11 @@ LOOK_AHEAD = RECEPTIVE_HALF - FRAME_HOP  # samples after the chunk's own
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One encoder-decoder. Attention is chosen by its name in asr.attention.MECHANISMS."""
+    """One encoder-decoder.
+
+    Attention is chosen by its name in asr.attention.MECHANISMS, or composed of parts by a table, whose keys are
+    asr.attention.Composition's. A table's heads count in the place of encoder_heads or decoder_heads.
+    """
 
     vocabulary: int = 51_864
     mels: int = 80
@@ -36,12 +41,12 @@ class ModelConfig:
     decoder_layers: int = 4
     decoder_heads: int = 6
     encoder: Literal["transformer", "lstm", "gru"] = "transformer"
-    encoder_attention: str = "self"  # of a Transformer's layers; one that begins with "self"
+    encoder_attention: Asked = "self"  # of a Transformer's layers; a name begins with "self"
     encoder_positions: Literal["sinusoidal", "none"] = "sinusoidal"  # added to what the first layer reads
     decoder: Literal["transformer", "lstm", "gru"] = "transformer"
-    decoder_attention: str = "self"
+    decoder_attention: Asked = "self"
     decoder_positions: Literal["learned", "none"] = "learned"  # of a Transformer; recurrence needs none
-    cross_attention: str = "multihead"  # from text to speech: any that does not begin with "self"
+    cross_attention: Asked = "multihead"  # from text to speech; a name does not begin with "self"
     max_frames: int = 1_500  # of a segment: 30 s
     max_tokens: int = 448  # of a segment, prompt included
     log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant
@@ -55,6 +60,7 @@ class ModelConfig:
     provenance: str = ""
 
     def __post_init__(self) -> None:
+        self._read_attention()
         for part in ("encoder", "decoder"):
             heads = getattr(self, f"{part}_heads")
             if self.dim % heads:
@@ -62,14 +68,27 @@ class ModelConfig:
         for name, choices in get_type_hints(ModelConfig).items():
             if get_origin(choices) is Literal and getattr(self, name) not in get_args(choices):
                 raise FormatError(f"{name} is {getattr(self, name)!r}; it can be {' or '.join(get_args(choices))}")
-        for part in ("encoder", "decoder", "cross"):
-            _check_attention(f"{part}_attention", getattr(self, f"{part}_attention"), reads_itself=part != "cross")
         for layer, head in self.alignment_heads:
-            if not (0 <= layer < self.decoder_layers and 0 <= head < self.decoder_heads):
+            if not (0 <= layer < self.decoder_layers and 0 <= head < self.cross_heads):
                 raise FormatError(
                     f"alignment head ({layer}, {head}) is outside the decoder's "
-                    f"{self.decoder_layers} layers of {self.decoder_heads} heads"
+                    f"{self.decoder_layers} layers of {self.cross_heads} heads"
                 )
+
+    def _read_attention(self) -> None:
+        """Tables become compositions. What the encoder caches is by encoder_heads, so a table's heads become these."""
+        for part in ("encoder", "decoder", "cross"):
+            option, heads = f"{part}_attention", self.encoder_heads if part == "encoder" else self.decoder_heads
+            told = asked(option, getattr(self, option), self.dim, heads, reads_itself=part != "cross")
+            object.__setattr__(self, option, told)
+        if isinstance(self.encoder_attention, Composition) and self.encoder_attention.heads is not None:
+            object.__setattr__(self, "encoder_heads", self.encoder_attention.heads)
+
+    @property
+    def cross_heads(self) -> int:
+        """Of a cross-attention that has heads."""
+        own = self.cross_attention.heads if isinstance(self.cross_attention, Composition) else None
+        return self.decoder_heads if own is None else own
 
     @property
     def pad_frames(self) -> int:
@@ -91,10 +110,7 @@ class ModelConfig:
             raise FormatError(f"{path} has unknown keys {sorted(unknown)}; known are {sorted(known)}")
         values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
         values["languages"] = tuple(values.get("languages", ("en",)))
-        return cls(**values)
-
-
-def _check_attention(option: str, name: str, reads_itself: bool) -> None:
-    known = [name for name in MECHANISMS if name.startswith("self") == reads_itself]
-    if name not in known:
-        raise FormatError(f"{option} is {name!r}; it can be {', '.join(known)}")
+        try:
+            return cls(**values)
+        except OptionError as error:
+            raise FormatError(f"{path}: {error}") from error

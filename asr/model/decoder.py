@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.attention import MECHANISMS, Mechanism, MultiHead, SelfAttention
+from asr.attention import Mechanism, MultiHead
 from asr.attention.local import Local
 from asr.attention.masks import causal_mask, padding_mask
 from asr.attention.mechanism import SOURCES, Carried
 from asr.attention.positions import Relative, Rotary
 from asr.attention.self_attention import KeyValue
 from asr.errors import FormatError
+from asr.model.attention import cross_attention, self_attention
 from asr.model.config import ModelConfig
 
 DISTANT = (Local, Relative, Rotary)  # tell by the number of targets where these stand
@@ -139,14 +140,15 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        dim, heads = config.dim, config.decoder_heads
+        dim = config.dim
         self.self_norm = nn.LayerNorm(dim)
-        self.self_attention = self_attention(config)
+        self.self_attention = self_attention(config.decoder_attention, dim, config.decoder_heads)
         self.cross_norm = nn.LayerNorm(dim)
-        self.cross_attention = cross_attention(config)
+        self.cross_attention = cross_attention(config.cross_attention, dim, config.decoder_heads)
         self.mlp_norm = nn.LayerNorm(dim)
         self.up = nn.Linear(dim, 4 * dim)
         self.down = nn.Linear(4 * dim, dim)
+        heads = self.self_attention.heads.heads
         past = Carried("key", (heads, 0, dim // heads), 0.0)
         self.past = self.self_attention.carried or (past, past._replace(name="value"))
 
@@ -170,18 +172,6 @@ class DecoderBlock(nn.Module):
         context, weights, after = look(self.cross_attention, self.cross_norm(x), source, heard, before)
         x = x + context
         return x + self.down(functional.gelu(self.up(self.mlp_norm(x)))), (*past, *after), weights
-
-
-def self_attention(config: ModelConfig) -> SelfAttention:
-    mechanism = MECHANISMS[config.decoder_attention](config.dim, config.decoder_heads)
-    assert isinstance(mechanism, SelfAttention), "the config has checked the name"
-    return mechanism
-
-
-def cross_attention(config: ModelConfig) -> MultiHead:
-    """What reads the speech, as the config names it: in heads of its own, or as a single one."""
-    mechanism = MECHANISMS[config.cross_attention](config.dim, config.decoder_heads)
-    return mechanism if isinstance(mechanism, MultiHead) else MultiHead(mechanism, config.dim, heads=1)
 
 
 def remembered(reader: MultiHead) -> tuple[Carried, ...]:

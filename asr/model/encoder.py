@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from asr.attention import MECHANISMS, SelfAttention
+from asr.attention import SelfAttention
 from asr.attention.masks import chunk_mask
 from asr.attention.positions import sinusoids
 from asr.attention.self_attention import KeyValue
+from asr.model.attention import self_attention
 from asr.model.config import ModelConfig
 from asr.model.front_end import FrontEnd
 from asr.model.recurrent import RecurrentBlock
@@ -88,12 +89,10 @@ class Encoder(nn.Module):
 
 
 def layer_of(config: ModelConfig) -> "EncoderBlock | RecurrentBlock":
-    """One layer, as the config names it."""
+    """One layer, as the config asks for it."""
     if config.encoder != "transformer":
         return RecurrentBlock(config.encoder, config.dim, config.encoder_heads)
-    attention = MECHANISMS[config.encoder_attention](config.dim, config.encoder_heads)
-    assert isinstance(attention, SelfAttention), "the config has checked the name"
-    return EncoderBlock(attention, config.dim)
+    return EncoderBlock(self_attention(config.encoder_attention, config.dim, config.encoder_heads), config.dim)
 
 
 class Convolution(nn.Conv1d):

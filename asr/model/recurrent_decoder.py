@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from asr.attention import MultiHead
 from asr.attention.masks import padding_mask
 from asr.attention.mechanism import Carried
+from asr.model.attention import cross_attention
 from asr.model.config import ModelConfig
-from asr.model.decoder import Decoder, DecoderState, Source, cross_attention, look, named, remembered
+from asr.model.decoder import Decoder, DecoderState, Source, look, named, remembered
 
 CELLS = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
@@ -31,7 +32,7 @@ class RecurrentDecoder(Decoder):
         self.embedding = nn.Embedding(config.vocabulary, dim)
         first = CELLS[config.decoder](2 * dim, dim)
         self.cells = nn.ModuleList([first, *(CELLS[config.decoder](dim, dim) for _ in range(1, config.decoder_layers))])
-        self.cross_attention = cross_attention(config)
+        self.cross_attention = cross_attention(config.cross_attention, dim, config.decoder_heads)
         self.both = nn.Linear(2 * dim, dim)
         self.norm = nn.LayerNorm(dim)
         nn.init.normal_(self.embedding.weight, std=0.02)

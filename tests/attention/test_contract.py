@@ -6,6 +6,7 @@ torch = pytest.importorskip("torch")
 
 from asr.attention import (  # noqa: E402
     MECHANISMS,
+    Composition,
     Hard,
     Local,
     LocationAware,
@@ -19,6 +20,7 @@ from asr.attention import (  # noqa: E402
     Sparsemax,
 )
 from asr.attention.masks import causal_mask, chunk_mask, masked_softmax, padding_mask  # noqa: E402
+from asr.attention.top_k import TopK  # noqa: E402
 
 BATCH, TARGETS, SOURCES, DIM, HEADS = 3, 5, 7, 12, 3
 COMPOSED = {  # what a recipe could put together besides
@@ -31,6 +33,12 @@ COMPOSED = {  # what a recipe could put together besides
     "self of rotary window in blocks": lambda dim, heads: SelfAttention(
         MultiHead(Rotary(Local(Sparsemax(ScaledDot()), reach=2, weights=False)), dim, heads)
     ),
+    "heads of a bell of additive entmax": Composition("additive", "entmax", "local").cross_attention,
+    "heads of a sparse concat window": Composition("concat", "sparsemax", "local_m").cross_attention,
+    "self of sparse transformer_xl window": Composition(
+        "scaled_dot", "entmax", "local", None, "transformer_xl"
+    ).self_attention,
+    "heads of the best two": lambda dim, heads: MultiHead(TopK(ScaledDot(), k=2), dim, heads),
     "self of sparse shaw": lambda dim, heads: SelfAttention(MultiHead(Sparsemax(Shaw(dim // heads, 2)), dim, heads)),
 }
 # What the others do does not depend on the mode.

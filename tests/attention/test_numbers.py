@@ -36,6 +36,7 @@ from asr.attention.masks import causal_mask, padding_mask  # noqa: E402
 from asr.attention.monotonic import stopped  # noqa: E402
 from asr.attention.positions import sinusoids, turned, waves  # noqa: E402
 from asr.attention.sparsemax import sparsemax  # noqa: E402
+from asr.attention.top_k import TopK, of_the_best  # noqa: E402
 
 TARGETS, SOURCES, DIM = 4, 9, 8
 PAIRS = [(i, j) for i in range(TARGETS) for j in range(SOURCES)]
@@ -183,6 +184,21 @@ def test_sparse_weights_stand_long_rows_and_hidden_frames_in_single_precision(fu
     torch.testing.assert_close(weights.sum(-1), torch.ones(20, dtype=torch.float32))
     torch.testing.assert_close(weights.double(), function(scores.double()), rtol=1e-3, atol=1e-6)
     assert weights[:, 1_000:].abs().max() == 0
+
+
+@pytest.mark.parametrize("k", [1, 3, 9, 20])
+def test_top_k_is_softmax_over_the_k_best_that_may_be_seen(k):
+    scores, mask = torch.randn(SOURCES).tolist(), [True] * 7 + [False] * 2
+    best = sorted(range(7), key=lambda source: -scores[source])[:k]
+    expected = dict(zip(best, softmax([scores[source] for source in best]), strict=True))
+    weights, _ = TopK(ScaledDot(), k).share(torch.tensor([scores]), torch.tensor([mask]))
+    for source in range(SOURCES):
+        assert weights[0, source] == pytest.approx(expected.get(source, 0.0), abs=1e-12)
+        assert (weights[0, source] == 0) == (source not in expected)
+
+
+def test_what_stands_level_with_the_last_of_the_best_is_read_too():
+    assert of_the_best(torch.tensor([1.0, 2.0, 1.0, 0.0]), 2).gt(0).tolist() == [True, True, True, False]
 
 
 def expected_alignment(p: list[list[float]]) -> list[list[float]]:
@@ -387,6 +403,11 @@ def test_sinusoids_go_on_where_the_past_ends():
         (lambda: Local(LinearAttention(4)), "carries a state"),
         (lambda: Local(Rotary(ScaledDot()), weights=False), "put Rotary around Local"),
         (lambda: Rotary(LinearAttention(4)), "carries a state"),
+        (lambda: Rotary(Sparsemax(General(4))), "General does not score by q . k"),
+        (lambda: LocalM(Monotonic(4)), "carries a state"),
+        (lambda: LocalP(LocationAware(4), 4), "carries a state"),
+        (lambda: LocalP(Rotary(ScaledDot()), 4), "does more than share out scores"),
+        (lambda: TransformerXL(3), "even dim of at least 4"),
         (lambda: LocationAware(4, width=4), "must be odd"),
         (lambda: turned(torch.zeros(2, 3), torch.arange(2)), "even dim"),
         (lambda: waves(torch.arange(2), 2), "even dim"),

@@ -18,6 +18,7 @@ from asr.errors import FormatError, OptionError  # noqa: E402
 from asr.export import parity  # noqa: E402
 from asr.export.graphs import export_decoder, export_encoder  # noqa: E402
 from asr.export.parity import Graphs  # noqa: E402
+from asr.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from asr.model.config import ModelConfig  # noqa: E402
 from asr.model.model import SpeechModel  # noqa: E402
 from asr.runtime.bundle import Bundle  # noqa: E402
@@ -36,14 +37,26 @@ CONFIG = ModelConfig(
     decoder_heads=1, max_frames=300, max_tokens=24, log_mel="fixed", pad_s=0.0, left_context=64, ctc_alphabet="abc",
 )  # fmt: skip
 CROSS = [name for name in MECHANISMS if not name.startswith("self")]
-WITH_STATE = {"location_aware": 1, "monotonic": 1, "mocha": 1, "local_m": 1}  # tensors that a cross-attention carries
+WITH_STATE = {  # tensors that a cross-attention carries
+    "location_aware": 1, "monotonic": 1, "mocha": 1, "local_m": 1, "las": 1, "sparse window": 1
+}  # fmt: skip
 OTHERS = {
     "las": {"decoder": "lstm", "cross_attention": "location_aware", "decoder_layers": 2},
     "bottleneck": {"decoder": "gru", "cross_attention": "none"},
     "linear text": {"decoder_attention": "self_linear", "decoder_positions": "none"},
     "rotary text": {"decoder_attention": "self_rotary", "decoder_positions": "none"},
 }
-DECODERS = {name: {"cross_attention": name} for name in CROSS} | OTHERS
+FREE = {  # compositions without a name
+    "sparse bell": {"cross_attention": {"score": "additive", "weights": "entmax", "mask": "local"}},
+    "sparse window": {"cross_attention": {"score": "dot", "weights": "sparsemax", "mask": "local_m"}},
+}
+DECODERS = {name: {"cross_attention": name} for name in CROSS} | OTHERS | FREE
+ALL_FREE = {  # and with heads of their own, so that it has its own encoder too
+    "encoder_attention": {"weights": "entmax", "mask": "local", "position": "rotary", "heads": 4},
+    "decoder_attention": {"score": "additive", "position": "sinusoidal", "heads": 8},
+    "cross_attention": {"score": "location_aware", "heads": 2},
+    "decoder_positions": "none",
+}
 ENCODERS = {
     "lstm": {"encoder": "lstm"},
     "gru": {"encoder": "gru"},
@@ -137,17 +150,43 @@ def test_a_mechanism_is_trained_exported_and_heard(name, first, encoder_graph, r
 
     bundle = Bundle.load(folder)
     carried = [state for state in bundle.states if state.name.startswith("cross_") and "context" not in state.name]
-    assert len(carried) == WITH_STATE.get(config.cross_attention, 0)
+    assert len(carried) == WITH_STATE.get(name, 0)
     assert bundle.multi_token == (not carried and config.decoder == "transformer" and name not in OTHERS)
+    is_served_as_trained(model, folder, recordings, tokenizer)
+    assert bool(bundle.alignment_heads) == (config.cross_attention not in ("none", "linear"))
+
+
+def is_served_as_trained(model: SpeechModel, folder: Path, recordings, tokenizer) -> None:
+    """Text and alignment, at once and live."""
     served, live = Recognizer.load(folder), live_recognizer(model, tokenizer)
+    looks = Bundle.load(folder).alignment_heads
     for mode in ("full", "640ms"):
         ours, theirs = said(live, recordings[0], mode), said(served, recordings[0], mode)
         assert [one.tokens for one in ours] == [one.tokens for one in theirs]
         for one in theirs:
-            assert len(one.alignment.rows) == (len(one.tokens) if bundle.alignment_heads else 0)
+            assert len(one.alignment.rows) == (len(one.tokens) if looks else 0)
             assert all(0 <= word.start_s <= word.end_s <= 2.0 for word in one.words)
             assert all(np.isfinite(row.weights).all() for row in one.alignment.rows)
-    assert bool(bundle.alignment_heads) == (config.cross_attention not in ("none", "linear"))
+
+
+def test_a_model_composed_throughout_is_trained_exported_and_heard(recordings, tokenizer, folders, tmp_path):
+    trained_one = trained(replace(CONFIG, **ALL_FREE, name="composed"), recordings, tokenizer)
+    save_checkpoint(trained_one, tokenizer, tmp_path)
+    model = load_checkpoint(tmp_path)
+    folder = folders / "composed"
+    folder.mkdir()
+    shutil.copyfile(tokenizer, folder / "tokenizer.json")
+    export_encoder(model, folder / "encoder.onnx")
+    export_decoder(model, folder / "decoder.onnx")
+    describe(model.config, tokenizer).save(folder)
+    graphs = Graphs.open(folder / "encoder.onnx", folder / "decoder.onnx", model.config)
+    parity.check_torch(model, graphs, recordings[:2], np.array([[1, 2, 3, 2]]))
+    bundle = Bundle.load(folder)
+    assert bundle.chunks
+    assert (bundle.encoder_heads, bundle.decoder_heads) == (4, 2)
+    assert bundle.alignment_heads == ((0, 0), (0, 1))
+    assert [state.shape for state in bundle.states if state.name.startswith("self_")] == [("batch", 8, 0, 2)] * 2
+    is_served_as_trained(model, folder, recordings, tokenizer)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -198,6 +237,8 @@ def test_the_server_streams_each_with_its_alignment(folders, recordings):
 def test_an_attention_that_there_is_not_is_refused():
     with pytest.raises(FormatError, match="cross_attention is 'self'; it can be none, uniform"):
         replace(CONFIG, cross_attention="self")
+    with pytest.raises(OptionError, match=r"cross_attention = .* what goes with the rest: position = none$"):
+        replace(CONFIG, cross_attention={"weights": "entmax", "position": "rotary"})
     with pytest.raises(FormatError, match="decoder_positions"):
         SpeechModel(replace(CONFIG, decoder_attention="self_linear"))
 

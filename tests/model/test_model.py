@@ -1,8 +1,12 @@
+import json
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from asr.errors import FormatError  # noqa: E402
+from asr.attention import Composition  # noqa: E402
+from asr.errors import FormatError, OptionError  # noqa: E402
 from asr.model.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from asr.model.config import FRAME_HOP, LOOK_AHEAD, LOOK_BACK, ModelConfig  # noqa: E402
 from asr.model.front_end import FrontEnd, window_samples  # noqa: E402
@@ -123,6 +127,61 @@ def test_a_checkpoint_comes_back_the_same(model, tmp_path):
     loaded = load_checkpoint(tmp_path / "saved")
     assert loaded.config == model.config
     assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
+COMPOSED = {
+    "encoder_attention": {"mask": "local", "position": "rotary", "heads": 4},
+    "decoder_attention": {"weights": "sparsemax", "heads": 4, "position": "shaw"},
+    "cross_attention": {"score": "additive", "weights": "entmax", "heads": 8},
+}
+
+
+@torch.inference_mode()
+def test_composed_attention_is_in_the_model_and_comes_back_from_a_checkpoint(tmp_path):
+    torch.manual_seed(0)
+    model = SpeechModel(replace(TINY, **COMPOSED, alignment_heads=((1, 7),))).eval()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    save_checkpoint(model, tmp_path / "tokenizer.json", tmp_path / "saved")
+    written = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert written["cross_attention"]["weights"] == "entmax"
+    loaded = load_checkpoint(tmp_path / "saved")
+    assert loaded.config == model.config
+    assert isinstance(loaded.config.cross_attention, Composition)
+    tokens, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([16_000])
+    log_probs, weights = loaded(speech(1, 1.0), lengths, tokens)
+    assert weights.shape[:3] == (2, 1, 8)
+    torch.testing.assert_close(log_probs, model(speech(1, 1.0), lengths, tokens)[0], rtol=0, atol=0)
+    assert loaded.encoder.heads == 4
+    assert [one.shape for one in loaded.decoder.carried[0]] == [(4, 0, 8)] * 2
+
+
+def test_a_name_and_the_table_of_its_parts_are_one_model():
+    for named, parts in (
+        ({"cross_attention": "additive"}, {"cross_attention": {"score": "additive", "heads": 1}}),
+        ({"cross_attention": "entmax"}, {"cross_attention": {"weights": "entmax"}}),
+        ({"encoder_attention": "self_rotary"}, {"encoder_attention": {"position": "rotary"}}),
+    ):
+        models = []
+        for told in (named, parts):
+            torch.manual_seed(0)
+            models.append(SpeechModel(replace(TINY, **told)))
+        ours, theirs = (model.state_dict() for model in models)
+        assert list(ours) == list(theirs)
+        assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
+
+
+def test_attention_that_cannot_be_composed_is_refused_with_the_option(tmp_path):
+    with pytest.raises(OptionError, match=r"cross_attention = .*position = none"):
+        replace(TINY, cross_attention={"position": "rotary"})
+    with pytest.raises(OptionError, match="encoder_attention is 3; it can be a name, or a table"):
+        replace(TINY, encoder_attention=3)
+    with pytest.raises(OptionError, match=r"cross_attention\.score is 'dots'"):
+        replace(TINY, cross_attention=Composition("dots"))
+    with pytest.raises(FormatError, match=r"alignment head \(0, 2\) is outside"):
+        replace(TINY, cross_attention={"heads": 1}, alignment_heads=((0, 2),))
+    (tmp_path / "config.json").write_text('{"decoder_attention": {"mask": "local_m"}}')
+    with pytest.raises(FormatError, match=r"config\.json: decoder_attention = .*mask = global, local$"):
+        ModelConfig.load(tmp_path / "config.json")
 
 
 def test_a_config_with_an_unknown_key_names_it(tmp_path):

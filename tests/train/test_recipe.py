@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from asr.attention import Composition
 from asr.errors import OptionError
 from asr.model.config import ModelConfig
 from asr.train.recipe import RECIPES, as_values, find_recipe, model_config, read_recipe, recipe_from
@@ -88,6 +89,22 @@ def test_the_model_is_the_bases_with_what_the_recipe_says(path: Path) -> None:
     config = model_config(read_recipe(path), ModelConfig(mels=40))
     assert (config.dim, config.mels, config.name) == (96, 40, "mine")
     assert config.alignment_heads == ((0, 1),)
+
+
+def test_attention_is_composed_in_the_file_and_by_settings(path: Path) -> None:
+    path.write_text(TEXT + '[model.cross_attention]\nscore = "additive"\n')
+    settings = [
+        "model.cross_attention.weights=entmax",
+        'model.encoder_attention={ mask = "local", position = "rotary", heads = 4 }',
+    ]
+    recipe = read_recipe(path, settings)
+    assert recipe_from(as_values(recipe)) == recipe
+    config = model_config(recipe, ModelConfig())
+    assert config.cross_attention == Composition("additive", "entmax")
+    assert config.encoder_attention == Composition(mask="local", position="rotary", heads=4)
+    assert config.encoder_heads == 4
+    with pytest.raises(OptionError, match=r"cross_attention = .*; what goes with the rest: position = none$"):
+        model_config(read_recipe(path, ["model.cross_attention.position=rotary"]), ModelConfig())
 
 
 @pytest.mark.parametrize("shipped", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
