@@ -20,7 +20,7 @@ from asr.runtime.result import Result, Update
 from asr.runtime.stream import Stream
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import messages
-from server.audio import Block, LivePackets, recording_blocks
+from server.audio import Block, LivePackets, Piece, recording_blocks
 from server.calls import Calls, Record
 
 T = TypeVar("T")
@@ -145,7 +145,7 @@ def whole(blocks: Iterator[Block]) -> Block:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
-def hear(stream: Stream, packets: LivePackets, packet: bytes) -> list[Update]:
+def hear(stream: Stream, packets: LivePackets, packet: Piece) -> list[Update]:
     return stream.accept(packets.reader.accept(packet))
 
 
