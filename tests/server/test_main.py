@@ -120,6 +120,7 @@ def test_each_call_is_one_line_without_its_text(serve, live, pcm, speech_log):
     assert fields.pop("peer").startswith("ipv4:127.0.0.1")
     assert fields == {
         "method": "StreamingRecognize",
+        "caller": "127.0.0.1",
         "model": "fake",
         "latency_mode": "640ms",
         "audio_s": 2.0,
