@@ -79,7 +79,7 @@ class OpenStream:
 
 def test_stdout_holds_the_ready_line_alone(server):
     assert server.ready.startswith("listening on 127.0.0.1:")
-    assert server.ready.endswith(" model tiny.en\n")
+    assert server.ready.endswith(" model tiny.en-streaming\n")
     server.process.send_signal(signal.SIGINT)
     assert server.process.stdout.read() == ""
     assert server.process.wait(WAIT_S) == 0
