@@ -29,18 +29,15 @@ def transcript(client: Client, source: Input, arguments: Arguments, watched: boo
 
 def _placed(client: Client, source: Input, text_path: Path, arguments: Arguments) -> Transcript:
     """The known text with its places in the recording."""
-    from client.recording import Recording
-
     try:
         text = text_path.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError:
         raise FileError(f"its text in {text_path} is not UTF-8") from None
     if not text:
         raise FileError(f"its text in {text_path} is empty: there is nothing to place")
-    duration_s = Recording(source.path).duration_s  # the answer does not say
     with live.waiting(f"placing {text_path} in {source.name}"):
         placed = client.align_file(source.path, text, arguments.options())
-    return Transcript((placed.segment,), duration_s, placed.score)
+    return Transcript((placed.segment,), placed.duration_s, placed.score)
 
 
 def _streamed(client: Client, source: Input, arguments: Arguments, watched: bool) -> Transcript:

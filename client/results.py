@@ -89,6 +89,7 @@ class Row:
     entropy: float  # in nats
     provisional: bool
     heads: NDArray[np.float32] | None = None  # (layers, heads, n) of these frames; with Level.FULL alone
+    silence: float = 0.0  # share of the weights that lies where nothing sounds
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,8 @@ class Alignment:
     frame_hop_s: float
     start_s: float  # time of frame 0
     rows: tuple[Row, ...]
+    monotonicity: float = 0.0  # finals: share of the tokens that look no earlier than the one before
+    coverage: float = 0.0  # finals: share of the sound that some token looked at
 
     def matrix(self) -> NDArray[np.float32]:
         """(tokens, frames) weights of the rows, zero where nothing was sent."""
@@ -137,6 +140,7 @@ class Segment:
     avg_logprob: float  # mean natural-log probability of the tokens
     no_speech_prob: float  # 0 means not known
     alignment: Alignment | None  # None unless asked for
+    doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ class Aligned:
 
     segment: Segment  # all of the text
     score: float  # 0 to 1: how well the text belongs to the recording
+    duration_s: float  # of the recording
 
 
 def finals(updates: Iterable[Update]) -> tuple[Segment, ...]:

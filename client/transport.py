@@ -134,20 +134,16 @@ def transcript(response: speech_pb2.RecognizeResponse) -> Transcript:
 
 
 def aligned(response: speech_pb2.AlignResponse) -> Aligned:
-    """The response says of no segment where it begins and ends: it does where its words and its frames do."""
+    """One segment, which lasts as long as the recording."""
     alignment = _alignment(response.alignment) if response.HasField("alignment") else None
-    words = tuple(_word(word) for word in response.alternative.words)
-    ends_s = [word.end_s for word in words]
-    if alignment is not None:
-        ends_s.append(alignment.start_s + alignment.matrix().shape[1] * alignment.frame_hop_s)
-    end_s = max(ends_s, default=0.0)
+    duration_s = _seconds(response.audio_duration)
     segment = Segment(
         text=response.alternative.transcript,
         tokens=tuple(response.alternative.token_ids),
-        words=words,
-        start_s=0.0 if alignment is None else alignment.start_s,
-        end_s=end_s,
-        emission_s=end_s,
+        words=tuple(_word(word) for word in response.alternative.words),
+        start_s=0.0,
+        end_s=duration_s,
+        emission_s=duration_s,
         is_final=True,
         stability=0.0,
         language="",
@@ -155,7 +151,7 @@ def aligned(response: speech_pb2.AlignResponse) -> Aligned:
         no_speech_prob=response.alternative.no_speech_prob,
         alignment=alignment,
     )
-    return Aligned(segment, response.score)
+    return Aligned(segment, response.score, duration_s)
 
 
 def update(response: speech_pb2.StreamingRecognizeResponse) -> Update:
@@ -215,6 +211,7 @@ def _segment(result: speech_pb2.SpeechRecognitionResult) -> Segment:
         avg_logprob=best.avg_logprob,
         no_speech_prob=best.no_speech_prob,
         alignment=_alignment(result.alignment) if result.HasField("alignment") else None,
+        doubt=best.doubt,
     )
 
 
@@ -232,6 +229,8 @@ def _alignment(alignment: speech_pb2.Alignment) -> Alignment:
         frame_hop_s=_seconds(alignment.frame_hop),
         start_s=_seconds(alignment.start_time),
         rows=tuple(_row(row) for row in alignment.rows),
+        monotonicity=alignment.monotonicity,
+        coverage=alignment.coverage,
     )
 
 
@@ -257,6 +256,7 @@ def _row(row: speech_pb2.AlignmentRow) -> Row:
         entropy=row.entropy,
         provisional=row.provisional,
         heads=heads,
+        silence=row.silence,
     )
 
 

@@ -1,7 +1,8 @@
 """When to speak: how many of a reading's words are stable, by one of three policies.
 
 align_att  a word is stable once the attention of its tokens stands safely before the newest frame
-           (Papi et al. 2023, "AlignAtt"): what lies there will sound no different when more has come
+           (Papi et al. 2023, "AlignAtt"): what lies there will sound no different when more has come; and
+           once each token is sure, or the reading before said it too
 agreement  two readings agree on it, and another word follows (Liu et al. 2020, "local agreement")
 wait       none before the segment ends
 

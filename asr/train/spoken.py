@@ -61,23 +61,23 @@ class Espeak:
         name = ctypes.util.find_library("espeak-ng")
         if name is None:
             raise NotFoundError("espeak-ng is not installed: on Debian, apt install libespeak-ng1")
-        self.library = ctypes.CDLL(name)
-        self.rate: int = self.library.espeak_Initialize(RETRIEVAL, 0, None, PHONEMES)
+        self.espeak = ctypes.CDLL(name)
+        self.rate: int = self.espeak.espeak_Initialize(RETRIEVAL, 0, None, PHONEMES)
         if self.rate <= 0:
             raise NotFoundError("espeak-ng has no voices: on Debian, apt install espeak-ng-data")
         self.parts: list[NDArray[np.int16]] = []
         self.events: list[tuple[int, int, int, int, bytes]] = []
         self.callback = _Callback(self._take)  # kept: C does not
-        self.library.espeak_SetSynthCallback(self.callback)
+        self.espeak.espeak_SetSynthCallback(self.callback)
 
     def say(self, text: str, voice: str) -> Said:
         """NotFoundError for a voice that there is not."""
-        if self.library.espeak_SetVoiceByName(voice.encode()):
+        if self.espeak.espeak_SetVoiceByName(voice.encode()):
             raise NotFoundError(f"espeak-ng has no voice {voice!r}")
         self.parts, self.events = [], []
         content = text.encode() + b"\0"
-        self.library.espeak_Synth(content, len(content), 0, 1, 0, UTF8, None, None)
-        self.library.espeak_Synchronize()
+        self.espeak.espeak_Synth(content, len(content), 0, 1, 0, UTF8, None, None)
+        self.espeak.espeak_Synchronize()
         spoken = np.concatenate([np.zeros(0, np.int16), *self.parts]).astype(np.float32) / np.float32(2**15)
         silence = np.zeros(round(SILENCE_S * SAMPLE_RATE), np.float32)
         resampler = Resampler(self.rate)

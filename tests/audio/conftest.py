@@ -2,6 +2,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -96,7 +97,6 @@ def without_av(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def media_of() -> Callable[..., bytes]:
     """The bytes of a file that FFmpeg writes of these samples, (n,) or (n, channels)."""
-    av = pytest.importorskip("av", reason="M4A, AAC and WebM need the extra 'media'")
 
     def make(
         samples: Samples, sample_rate: int = 48_000, container: str = "mp4", codec: str = "aac", **options

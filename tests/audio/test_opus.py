@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from asr.audio.opus import OPUS_RATE, Decoder, OpusReader, samples_of
 from asr.errors import AudioError, NotSupportedError
 
-pytest.importorskip("av", reason="streaming Ogg Opus needs the extra 'media'")
-
 SECONDS = 2
 HEAD = b"OpusHead\x01\x01" + struct.pack("<HIhB", 312, OPUS_RATE, 0, 0)
 TAGS = b"OpusTags" + bytes(8)

@@ -86,7 +86,8 @@ class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
         self._begin(request.config, context)
         self.texts.append(request.text)
         end_s, words = len(request.audio_content) / BYTES_PER_S, request.text.split()
-        response = speech_pb2.AlignResponse(score=sum(word.islower() for word in words) / len(words))
+        score = sum(word.islower() for word in words) / len(words)
+        response = speech_pb2.AlignResponse(score=score, audio_duration=_duration(end_s))
         best = response.alternative
         best.transcript = request.text
         best.token_ids[:] = range(50, 50 + len(words))
@@ -144,7 +145,7 @@ def _result(content: bytes, start: int, config: Any, is_final: bool = True, stab
         language_code="en",
     )
     best = result.alternatives.add(
-        transcript="".join(texts), token_ids=[len(content), 7], avg_logprob=-0.25, no_speech_prob=0.125
+        transcript="".join(texts), token_ids=[len(content), 7], avg_logprob=-0.25, no_speech_prob=0.125, doubt=0.375
     )
     if config.enable_word_time_offsets:
         for number, text in enumerate(texts):

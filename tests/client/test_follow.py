@@ -71,10 +71,10 @@ def test_the_rows_are_the_last_of_each_id(updates: list[Update]) -> None:
         before, known = known, known.after(one)
         for row_id, settled in before.rows.items():
             assert settled.provisional or known.rows[row_id] is not None
-    every = [row for one in updates for result in one.results for row in result.alignment.rows]  # type: ignore[union-attr]
+    every = [row for one in updates for result in one.results for row in result.alignment.rows]
     last = {row.row_id: row for row in every}
     with_results = [one for one in updates if one.results]
-    said_last = {row.row_id for r in with_results[-1].results for row in r.alignment.rows} if with_results else set()  # type: ignore[union-attr]
+    said_last = {row.row_id for r in with_results[-1].results for row in r.alignment.rows} if with_results else set()
     expected = {row_id: one for row_id, one in last.items() if not one.provisional or row_id in said_last}
     assert list(known.rows) == sorted(expected)
     assert all(known.rows[row_id] is one for row_id, one in expected.items())

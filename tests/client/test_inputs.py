@@ -183,7 +183,7 @@ def test_a_recorder_and_we_are_interrupted_and_its_words_are_not_lost(target: st
     """Ctrl-C reaches both ends of a pipe; here the recorder's end stays open, so it is we who stop."""
     command = [sys.executable, "-m", "client.transcribe", "--server", target, "--stream", "--sample_rate", "16000", "-"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, **pipes) as process:
         process.stdin.write(bytes(6400))
         process.stdin.flush()
         assert service.called.wait(WAIT_S)

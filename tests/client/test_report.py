@@ -72,7 +72,7 @@ class Page(HTMLParser):
     @property
     def audio(self) -> tuple[str, bytes]:
         (audio,) = self.attributes("audio")
-        kind, content = re.fullmatch(r"data:([a-z/]+);base64,(.*)", audio["src"] or "").groups()  # type: ignore[union-attr]
+        kind, content = re.fullmatch(r"data:([a-z/]+);base64,(.*)", audio["src"] or "").groups()
         return kind, base64.b64decode(content, validate=True)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import client
+from asr.v1 import speech_pb2
 from client import (
     FLUSH,
     AsyncClient,
@@ -19,6 +20,7 @@ from client import (
     NoServerError,
     Options,
     finals,
+    transport,
 )
 from client.transport import MAX_MESSAGE_BYTES
 
@@ -327,3 +329,14 @@ def test_the_async_client_raises_the_same(target: str, nowhere: str) -> None:
                 await speech.models()
 
     asyncio.run(ask())
+
+
+def test_what_the_server_thinks_of_its_own_text_comes_along() -> None:
+    result = speech_pb2.SpeechRecognitionResult(
+        alternatives=[{"transcript": " heed", "doubt": 0.25}],
+        alignment={"rows": [{"token_id": 7, "silence": 0.5}], "monotonicity": 0.75, "coverage": 0.125},
+    )
+    (segment,) = transport.transcript(speech_pb2.RecognizeResponse(results=[result])).segments
+    assert segment.alignment is not None
+    assert (segment.doubt, segment.alignment.monotonicity, segment.alignment.coverage) == (0.25, 0.75, 0.125)
+    assert [row.silence for row in segment.alignment.rows] == [0.5]

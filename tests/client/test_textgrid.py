@@ -30,14 +30,11 @@ def read(content: bytes) -> dict[str, list[Interval]]:
     assert end > 0
     assert next(at) == "<exists>"
     tiers: dict[str, list[Interval]] = {}
-    for _ in range(int(next(at))):  # type: ignore[arg-type]
+    for _ in range(int(next(at))):
         assert next(at) == "IntervalTier"
         name = str(next(at))
         assert (next(at), next(at)) == (start, end)
-        tiers[name] = [
-            Interval(next(at), next(at), next(at))  # type: ignore[arg-type]
-            for _ in range(int(next(at)))  # type: ignore[arg-type]
-        ]
+        tiers[name] = [Interval(next(at), next(at), next(at)) for _ in range(int(next(at)))]
         assert tiers[name][0].start_s == start
         assert tiers[name][-1].end_s == end
         assert all(one.end_s == other.start_s for one, other in pairwise(tiers[name]))
