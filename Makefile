@@ -41,8 +41,8 @@ demo: $(VENV)/.demo $(STUBS) ## transcribe a recording through the server and dr
 serve: $(VENV)/.demo $(STUBS) ## serve MODEL on port 50051
 	$(BIN)/asr-server --model $(MODEL)
 
-test: check ## check, then all tests
-	$(BIN)/python -m pytest
+test: check ## check, then all tests, a file at a time on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 check: setup ## style, types, who imports whom
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     },
     **{
         f"self_{name}": (f"model.encoder_attention=self_{name}",)
-        for name in ("local", "sparsemax", "entmax", "linear")
+        for name in ("local", "sparsemax", "entmax", "top_k", "linear")
     },
     # without what keeps a model from learning by heart
     "unregularised": (
