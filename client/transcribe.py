@@ -17,7 +17,7 @@ from client.alignments import aligned
 from client.arguments import Arguments, parse
 from client.arrival import Arriving, RawSamples
 from client.ask import transcript
-from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
+from client.errors import AccessError, CallError, ContractError, FileError, MissingPackageError, NoServerError
 from client.inputs import STDIN, Input, expanded
 from client.interruption import interruptible
 from client.jobs import as_done
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _signals_unwind():
             return _run(arguments)
+    except AccessError as error:
+        return _complain(error, USAGE)
     except NoServerError as error:
         hint = "" if arguments.local else "; start one with asr-server, or use --local"
         return _complain(f"{error}{hint}", NO_SERVER)
@@ -72,6 +74,7 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _run(arguments: Arguments) -> int:
+    access = arguments.access(os.environ)
     files, complaints = expanded(arguments.files)
     for complaint in complaints:
         _complain(complaint, SOME_FAILED)
@@ -81,7 +84,7 @@ def _run(arguments: Arguments) -> int:
     with (
         TemporaryDirectory(prefix="asr-", ignore_cleanup_errors=True) as folder,
         _server(arguments) as target,
-        Client(target) as client,
+        Client(target, access=access) as client,
     ):
         inputs = [_input(file, Path(folder), arriving) for file in files]
         if arguments.microphone:

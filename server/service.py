@@ -15,6 +15,7 @@ import numpy as np
 
 from asr.audio.resample import SAMPLE_RATE
 from asr.errors import NotFoundError, OptionError
+from asr.runtime.channels import ChannelStreams
 from asr.runtime.recognizer import Recognizer
 from asr.runtime.result import Result, Update
 from asr.runtime.stream import Stream
@@ -24,6 +25,7 @@ from server.audio import Block, LivePackets, Piece, recording_blocks
 from server.calls import Calls, Record
 
 T = TypeVar("T")
+Hearing = Stream | ChannelStreams
 
 
 class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
@@ -54,6 +56,8 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
     async def Align(self, request: speech_pb2.AlignRequest, context: Any) -> speech_pb2.AlignResponse:
         async with self.calls.answer("Align", context) as record:
             wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
+            if wanted.audio.separate:
+                raise OptionError("one text is placed in one recording: leave enable_separate_recognition_per_channel out")
             model = self._model(wanted, record)
             blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
             samples = await self._work(whole, blocks)
@@ -116,8 +120,9 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                 return
         await send(await self._work(end, stream, packets))
 
-    def _open_stream(self, wanted: messages.Asked, record: Record) -> Stream:
-        return self._model(wanted, record).stream(wanted.options)
+    def _open_stream(self, wanted: messages.Asked, record: Record) -> Hearing:
+        model = self._model(wanted, record)
+        return ChannelStreams(model, wanted.options) if wanted.audio.separate else model.stream(wanted.options)
 
     def _model(self, wanted: messages.Asked, record: Record) -> Recognizer:
         name = wanted.model or next(iter(self.models))
@@ -134,10 +139,10 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *arguments)
 
 
-def hear_next(stream: Stream, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
+def hear_next(stream: Hearing, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
     """Decode the next block and recognise it: its samples and what they said; None where no block is left."""
     block = next(blocks, None)
-    return None if block is None else (block.size, stream.accept(block))
+    return None if block is None else (len(block), stream.accept(block))
 
 
 def whole(blocks: Iterator[Block]) -> Block:
@@ -145,16 +150,16 @@ def whole(blocks: Iterator[Block]) -> Block:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
-def hear(stream: Stream, packets: LivePackets, packet: Piece) -> list[Update]:
+def hear(stream: Hearing, packets: LivePackets, packet: Piece) -> list[Update]:
     return stream.accept(packets.reader.accept(packet))
 
 
-def settle(stream: Stream, packets: LivePackets) -> list[Update]:
+def settle(stream: Hearing, packets: LivePackets) -> list[Update]:
     """Flush: all that was received, to its last sample, becomes final."""
     return [*stream.accept(packets.reader.flush()), *stream.flush()]
 
 
-def end(stream: Stream, packets: LivePackets) -> list[Update]:
+def end(stream: Hearing, packets: LivePackets) -> list[Update]:
     return [*stream.accept(packets.reader.finish()), *stream.finish()]
 
 
