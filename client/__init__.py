@@ -1,7 +1,15 @@
 """Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
 
 from client.access import Access
-from client.errors import AccessError, CallError, ClientError, ContractError, FileError, MissingPackageError, NoServerError
+from client.errors import (
+    AccessError,
+    CallError,
+    ClientError,
+    ContractError,
+    FileError,
+    MissingPackageError,
+    NoServerError,
+)
 from client.follow import Followed
 from client.results import (
     FLUSH,

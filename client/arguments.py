@@ -159,7 +159,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
     add("--tls", action="store_true", help="speak TLS; any of the next three means it too")
-    add("--tls_ca", type=Path, metavar="FILE", help="PEM: who signed the server's certificate (whom this machine trusts)")
+    add(
+        "--tls_ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM: who signed the server's certificate (whom this machine trusts)",
+    )
     add("--tls_certificate", type=Path, metavar="FILE", help="PEM: our own certificate, for servers that want one")
     add("--tls_key", type=Path, metavar="FILE", help="PEM: its private key")
     add("--token_file", type=Path, metavar="FILE", help=f"holds the token that the server wants (${TOKEN_VARIABLE})")
@@ -246,9 +251,13 @@ def _conflict(arguments: Arguments) -> str | None:
         return "--local starts a server of its own, which nobody else can reach: it wants neither TLS nor a token"
     if arguments.separate_channels:
         if arguments.text is not None or arguments.microphone or arguments.sample_rate:
-            return "--separate_channels wants a recording with channels, so neither --text nor --microphone nor raw stdin"
+            return (
+                "--separate_channels wants a recording with channels, so neither --text nor --microphone nor raw stdin"
+            )
         if arguments.show_alignment or (arguments.alignment and arguments.alignment_format in ONE_CHANNEL):
-            return f"--separate_channels goes with neither --show_alignment nor {' nor '.join(ONE_CHANNEL)}: one at a time"
+            return (
+                f"--separate_channels goes with neither --show_alignment nor {' nor '.join(ONE_CHANNEL)}: one at a time"
+            )
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
     if arguments.server is not None and not TARGET.fullmatch(arguments.server):

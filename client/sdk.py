@@ -31,9 +31,7 @@ class Client:
     token.
     """
 
-    def __init__(
-        self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN
-    ) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN) -> None:
         self.target = target
         self.is_closed = False
         self._with: dict[str, Any] = {"timeout": timeout_s, "metadata": access.metadata(target)}
@@ -112,9 +110,7 @@ class Client:
 class AsyncClient:
     """The same for asyncio, on grpc.aio."""
 
-    def __init__(
-        self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN
-    ) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN) -> None:
         self.target = target
         self._with: dict[str, Any] = {"timeout": timeout_s, "metadata": access.metadata(target)}
         self._channel = transport.open_channel(grpc.aio, target, access)

@@ -14,7 +14,7 @@ from types import FrameType
 
 from client import live
 from client.alignments import aligned
-from client.arguments import Arguments, parse
+from client.arguments import TOKEN_VARIABLE, Arguments, parse
 from client.arrival import Arriving, RawSamples
 from client.ask import transcript
 from client.errors import AccessError, CallError, ContractError, FileError, MissingPackageError, NoServerError
@@ -213,6 +213,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _reason(error: Exception, path: Path) -> str:
     """What went wrong, without a repeated name."""
+    if isinstance(error, CallError) and error.status == "UNAUTHENTICATED":
+        return f"{error}; give --token_file, or set {TOKEN_VARIABLE}"
     if isinstance(error, OSError) and error.strerror and error.filename in (None, path, str(path)):
         return error.strerror
     return str(error)

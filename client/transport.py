@@ -12,7 +12,7 @@ import numpy as np
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from client.access import THIS_MACHINE, Access
-from client.errors import CallError, ClientError, NoServerError
+from client.errors import AccessError, CallError, ClientError, NoServerError
 from client.results import (
     Aligned,
     Alignment,
@@ -34,6 +34,14 @@ from client.results import (
 MAX_MESSAGE_BYTES = 64 * 2**20  # the contract's; gRPC itself stops at 4 MiB
 U8_SCALE = 255
 NANOS = 1_000_000_000
+# what gRPC says where TLS fails, and what that means to who called
+TLS_FAILURES = {
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that nobody signed whom we trust: name its authority (tls_ca)",
+    "Hostname Verification": "shows a certificate for another name: call it by the one that stands in it",
+    "WRONG_VERSION_NUMBER": "does not speak TLS",
+    "security handshaker": "cannot be called with these files: one is damaged, or certificate and key do not belong "
+    "together",
+}
 LEVELS = {
     Level.NONE: speech_pb2.NONE,
     Level.PATH: speech_pb2.PATH,
@@ -201,6 +209,12 @@ def models(response: speech_pb2.ListModelsResponse) -> tuple[Model, ...]:
 def error(refusal: Any, target: str) -> ClientError:
     """Our error for a grpc.RpcError that ended a call to `target`."""
     status, message = refusal.code(), refusal.details() or "no reason given"
+    if status == grpc.StatusCode.UNAVAILABLE:
+        for sign, meaning in TLS_FAILURES.items():
+            if sign in message:
+                return AccessError(f"the server at {target} {meaning}")
+        if "Socket closed" in message:
+            message += "; it hung up: perhaps it wants TLS, or a certificate of ours"
     if status == grpc.StatusCode.UNAVAILABLE:
         return NoServerError(f"no server at {target} ({message})")
     return CallError(status.name, message)

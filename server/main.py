@@ -19,6 +19,7 @@ from server.logs import log_to_stderr
 from server.security import Guard, credentials, read_tokens
 from server.service import SpeechService
 from server.settings import ServerSettings
+from server.unreadable import Careful
 
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechRecognition"].full_name
 FAILED_STATUS = 1  # of the process, when a model or an address cannot be had
@@ -89,6 +90,7 @@ def build(
             ("grpc.so_reuseport", 0),  # else a second server on the port would silently take half of the calls
             *KEEPALIVE,
         ],
+        interceptors=[Careful(SERVICE)],
         # before a message is read: beyond it even the messages would not be bounded
         maximum_concurrent_rpcs=settings.max_streams + ASIDE,
     )

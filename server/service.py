@@ -23,6 +23,7 @@ from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import messages
 from server.audio import Block, LivePackets, Piece, recording_blocks
 from server.calls import Calls, Record
+from server.unreadable import readable
 
 T = TypeVar("T")
 Hearing = Stream | ChannelStreams
@@ -45,7 +46,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
         async with self.calls.answer("Recognize", context) as record:
-            return await self._recognize(request, record)
+            return await self._recognize(readable(request), record)
 
     async def StreamingRecognize(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any
@@ -55,9 +56,11 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def Align(self, request: speech_pb2.AlignRequest, context: Any) -> speech_pb2.AlignResponse:
         async with self.calls.answer("Align", context) as record:
-            wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
+            wanted = messages.asked(readable(request).config, messages.RECOGNIZE_MODE)
             if wanted.audio.separate:
-                raise OptionError("one text is placed in one recording: leave enable_separate_recognition_per_channel out")
+                raise OptionError(
+                    "one text is placed in one recording: leave enable_separate_recognition_per_channel out"
+                )
             model = self._model(wanted, record)
             blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
             samples = await self._work(whole, blocks)
@@ -69,6 +72,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def ListModels(self, request: speech_pb2.ListModelsRequest, context: Any) -> speech_pb2.ListModelsResponse:
         async with self.calls.answer("ListModels", context, takes_slot=False):
+            readable(request)
             return speech_pb2.ListModelsResponse(
                 models=[messages.model_message(model.bundle) for model in self.models.values()]
             )
@@ -91,7 +95,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
     async def _stream(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
     ) -> None:
-        wanted = messages.asked_of_stream(await anext(requests, None))
+        wanted = messages.asked_of_stream(readable(await anext(requests, None)))
         packets = LivePackets(wanted.audio, self.max_recording_s)
         stream = self._open_stream(wanted, record)
 
@@ -103,7 +107,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                     await context.write(response)
 
         async for request in requests:
-            match request.WhichOneof("streaming_request"):
+            match readable(request).WhichOneof("streaming_request"):
                 case "audio_content":
                     for second in packets.seconds(request.audio_content):
                         if stream.finished:

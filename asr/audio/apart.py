@@ -73,7 +73,7 @@ class ApartRecording:
 
 
 class Mould:
-    """The process that forks itself for each file; started before or when the first one comes, and again when it died."""
+    """The process that forks itself for each file; started by the first one at the latest, and again when it died."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # files come from many threads

@@ -77,9 +77,7 @@ def test_all_channels_count_against_the_limit(serve, whole, live, recording, pcm
     assert list(stub.StreamingRecognize(live([pcm(2.5, channels=2)], **STEREO)))
     for long in (
         lambda: stub.Recognize(whole(recording(2.6, channels=2), **SEPARATE)),
-        lambda: stub.Recognize(
-            whole(pcm(2.6, channels=2), encoding="LINEAR16", sample_rate_hertz=16_000, **STEREO)
-        ),
+        lambda: stub.Recognize(whole(pcm(2.6, channels=2), encoding="LINEAR16", sample_rate_hertz=16_000, **STEREO)),
         lambda: list(stub.StreamingRecognize(live([pcm(2.6, channels=2)], **STEREO))),
     ):
         code, details = refusal(long)
