@@ -84,9 +84,7 @@ def test_subtitles_of_people_who_speak_at_once_stand_side_by_side() -> None:
     assert srt(CALL) == (
         "1\n00:00:00,000 --> 00:00:01,500\n[1] Hello.\n\n2\n00:00:01,000 --> 00:00:02,500\n[2] Yes?\n\n"
     )
-    assert vtt(CALL) == (
-        "WEBVTT\n\n00:00.000 --> 00:01.500\n<v 1>Hello.\n\n00:01.000 --> 00:02.500\n<v 2>Yes?\n\n"
-    )
+    assert vtt(CALL) == ("WEBVTT\n\n00:00.000 --> 00:01.500\n<v 1>Hello.\n\n00:01.000 --> 00:02.500\n<v 2>Yes?\n\n")
 
 
 def test_an_alignment_says_whose_it_is(target: str, recording: Writes) -> None:

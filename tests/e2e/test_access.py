@@ -51,9 +51,7 @@ def plain(start_shared_server, folder):
 
 @pytest.fixture(scope="module")
 def known(folder):
-    return Access(
-        ca=folder / "server.pem", certificate=folder / "client.pem", key=folder / "client.key", token=TOKEN
-    )
+    return Access(ca=folder / "server.pem", certificate=folder / "client.pem", key=folder / "client.key", token=TOKEN)
 
 
 def flags_of(access):
@@ -114,9 +112,9 @@ def test_files_that_do_not_fit_are_told(secure, folder, capsys, files, said):
 
 
 def test_a_certificate_for_another_name_is_told(secure, known):
-    with Client(secure.replace("localhost", "127.0.0.1"), access=known) as client:
-        with pytest.raises(AccessError, match="for another name"):
-            client.models()
+    other = secure.replace("localhost", "127.0.0.1")
+    with Client(other, access=known) as client, pytest.raises(AccessError, match="for another name"):
+        client.models()
 
 
 def test_tls_to_a_plain_server_is_told(plain, known):

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -47,6 +48,12 @@ def test_stdout_holds_the_ready_line_alone(server):
     server.process.send_signal(signal.SIGINT)
     assert server.process.stdout.read() == ""
     assert server.process.wait(WAIT_S) == 0
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+def test_what_decodes_files_is_there_before_the_first_file(server):
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    assert [Path(f"/proc/{child}/cmdline").read_bytes().count(b"asr.audio.decoder") for child in children] == [1]
 
 
 def test_a_stopping_server_lets_open_streams_finish_and_takes_no_new_calls(server):
