@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
 
-CASES = int(os.environ.get("FUZZ_CASES", "60"))
+CASES = int(os.environ.get("FUZZ_CASES", "30"))
 SEED = int(os.environ.get("FUZZ_SEED", "13"))
 WAIT_S = 60  # for what must happen; nothing is measured by it
 MOST_GROWTH_KB = 100_000
@@ -72,12 +72,17 @@ def ordinary(stub):
 
 @pytest.fixture(scope="module")
 def server(start_shared_server):
-    """With what an ordinary caller gets, and how much memory it takes, before anything else happened to it."""
+    """With what an ordinary caller gets, and the memory that it takes after as much as honest callers ask at once.
+
+    onnxruntime keeps what its largest calls needed, so only beyond that anything would be lost.
+    """
     server = start_shared_server("--max_streams", str(PLACES), "--max_recording_s", "30")
     server.expected = ordinary(server.speech)
     assert any(b"forward" in response for response in server.expected)
-    for _ in range(3):
-        server.speech.Recognize(speech_pb2.RecognizeRequest(audio_content=CLIP.read_bytes()))
+    everything = {"encoding": "LINEAR16", "sample_rate_hertz": RATE, "alignment": {"level": "FULL"}}
+    server.speech.Recognize(speech_pb2.RecognizeRequest(config=everything, audio_content=SPEECH * 8))
+    with ThreadPoolExecutor(PLACES) as callers:
+        list(callers.map(ordinary, [server.speech] * PLACES))
     server.before_kb = memory_kb(server)
     return server
 
@@ -253,7 +258,7 @@ def test_any_request_ends_in_a_status_that_says_whose_fault_it_is(server, method
 
 def test_who_hangs_up_at_any_point_takes_nobody_with_him(server):
     dice = random.Random(SEED)
-    for _ in range(CASES // 3):
+    for _ in range(CASES // 2):
         parts = [LIVE, *(audio(SPEECH[start : start + 6_400]) for start in range(0, 32_000, 6_400))]
         del parts[dice.randrange(len(parts) + 1) :]
         held = threading.Event()
@@ -376,7 +381,7 @@ def test_others_get_every_bit_that_they_get_alone(server):
     with ThreadPoolExecutor(4) as callers:
         mischief = callers.submit(hostile)
         try:
-            heard = [callers.submit(ordinary, server.speech) for _ in range(9)]
+            heard = [callers.submit(ordinary, server.speech) for _ in range(6)]
             assert all(future.result() == server.expected for future in heard)
         finally:
             over.set()
