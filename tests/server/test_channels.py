@@ -3,7 +3,9 @@
 import grpc
 import pytest
 
+from asr.runtime.result import Cursors, Event, Kind, Update
 from asr.v1 import speech_pb2
+from server.messages import asked, response
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 SEPARATE = {"enable_separate_recognition_per_channel": True}
@@ -103,3 +105,11 @@ def test_what_makes_no_sense_is_refused(serve, whole, recording):
     request = speech_pb2.StreamingRecognizeRequest(streaming_config=config)
     code, details = refusal(lambda: list(stub.StreamingRecognize(iter([request]))))
     assert (code, "one by one" in details) == (INVALID, True)
+
+
+def test_events_say_whose_they_are():
+    cursors = Cursors(1.0, 1.0, 0.0)
+    wanted = asked(speech_pb2.RecognitionConfig(), "full")
+    for channel in (0, 2):
+        told = response(Update((), cursors, Event(Kind.SPEECH_BEGIN, 0.5, channel)), wanted)
+        assert (told.event.type, told.event.channel_tag) == (speech_pb2.SPEECH_ACTIVITY_BEGIN, channel)
