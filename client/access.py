@@ -46,7 +46,8 @@ class Access:
             return []
         if self.credentials() is None and not self.plain_token and not THIS_MACHINE.fullmatch(target):
             raise AccessError(
-                f"a token sent to {target} without TLS could be read by anyone on the way: use TLS, or say that it may"
+                f"a token sent to {target} without TLS could be read by anyone on the way: use TLS, or allow it "
+                "(plain_token)"
             )
         return [("authorization", f"Bearer {self.token}")]
 

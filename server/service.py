@@ -1,7 +1,7 @@
 """The calls of asr.v1.SpeechRecognition: each a few lines between messages.py and asr.runtime.
 
 Recognition holds a core, so it runs in `workers` and never on the event loop. A call has at
-most one piece of work there, about a second of audio, so calls take turns; between two
+most one piece of work there, about a second of audio (of each of its channels), so calls take turns; between two
 pieces it may be cancelled. The next packet is read only when the last one's answers are
 written: a client that does not read is not read from either, and nothing piles up.
 """
