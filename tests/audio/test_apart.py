@@ -19,7 +19,8 @@ WAIT_S = 20
 
 def children():
     """The processes that decode for us now."""
-    process = mould().process
+    if (process := mould().process) is None:
+        return []
     return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
