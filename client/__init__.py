@@ -1,6 +1,15 @@
 """Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
 
-from client.errors import CallError, ClientError, ContractError, FileError, MissingPackageError, NoServerError
+from client.access import Access
+from client.errors import (
+    AccessError,
+    CallError,
+    ClientError,
+    ContractError,
+    FileError,
+    MissingPackageError,
+    NoServerError,
+)
 from client.follow import Followed
 from client.results import (
     FLUSH,
@@ -25,6 +34,8 @@ from client.sdk import AsyncClient, Client
 
 __all__ = [
     "FLUSH",
+    "Access",
+    "AccessError",
     "Aligned",
     "Alignment",
     "AsyncClient",

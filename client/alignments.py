@@ -3,6 +3,7 @@
 npz (numpy.load needs no pickle), for segment i counted from 0:
 
     start_s               (segments,)       time of frame 0
+    channel               (segments,)       from 1 up; with separate channels alone
     frame_hop_s           (segments,)       from one frame to the next
     weights_i             (tokens, frames)  float32: where each token looked
     heads_i               (tokens, layers, heads, frames)  float32: where each head did; with Level.FULL alone
@@ -21,8 +22,9 @@ json:
 
 `weights` there are those of the frames from `offset` on, without the zeros before and behind; a row has `frames`
 of them in all. `heads` has a list for each layer with such a row for each of its heads; it is there with Level.FULL
-alone, and there `weights` are the mean over all heads. Else they are the mean over those that align. Times are seconds
-from the start of the recording. Provisional rows are in neither.
+alone, and there `weights` are the mean over all heads. Else they are the mean over those that align. With separate
+channels, and then alone, a segment has its `channel`. Times are seconds from the start of the recording. Provisional
+rows are in neither.
 """
 
 import io
@@ -55,6 +57,7 @@ class AlignedSegment:
     weights: NDArray[np.float32]  # (tokens, frames)
     words: tuple[Word, ...]
     heads: NDArray[np.float32] | None = None  # (tokens, layers, heads, frames); with Level.FULL alone
+    channel: int = 0  # from 1 up, where each was heard by itself
 
     @property
     def heard_s(self) -> float:
@@ -87,6 +90,7 @@ def _aligned(segment: Segment, alignment: Alignment) -> AlignedSegment:
         weights=np.pad(weights, ((0, 0), (0, unheard))),
         words=segment.words,
         heads=None if heads is None else np.pad(heads, ((0, 0), (0, 0), (0, 0), (0, unheard))),
+        channel=segment.channel,
     )
 
 
@@ -111,6 +115,8 @@ def to_npz(segments: Sequence[AlignedSegment]) -> bytes:
         "start_s": np.array([segment.start_s for segment in segments], np.float64),
         "frame_hop_s": np.array([segment.frame_hop_s for segment in segments], np.float64),
     }
+    if any(segment.channel for segment in segments):
+        arrays["channel"] = np.array([segment.channel for segment in segments], np.int64)
     for number, segment in enumerate(segments):
         words = segment.words
         arrays |= {
@@ -147,6 +153,7 @@ def from_npz(content: bytes) -> list[AlignedSegment]:
                     )
                 ),
                 heads=arrays.get(f"heads_{number}"),
+                channel=int(arrays["channel"][number]) if "channel" in arrays else 0,
             )
             for number in range(len(arrays["start_s"]))
         ]
@@ -169,6 +176,7 @@ def from_json(content: bytes) -> list[AlignedSegment]:
                 Word(word["word"], word["start"], word["end"], word["probability"]) for word in members["words"]
             ),
             heads=_heads(members["tokens"], members["frames"]),
+            channel=members.get("channel", 0),
         )
         for members in json.loads(content)["segments"]
     ]
@@ -183,6 +191,7 @@ def _members(segment: AlignedSegment) -> dict[str, Any]:
         for token, layers in zip(tokens, segment.heads, strict=True):
             token["heads"] = [[_trimmed(row) for row in heads] for heads in layers]
     return {
+        **({"channel": segment.channel} if segment.channel else {}),
         "start": round(segment.start_s, 3),
         "frame_hop": round(segment.frame_hop_s, 6),
         "frames": segment.weights.shape[1],

@@ -2,9 +2,10 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from client.access import OPEN, Access, read_token
 from client.inputs import STDIN, is_one_recording
 from client.results import Level, Options
 from client.sdk import DEFAULT_TARGET
@@ -14,8 +15,10 @@ from client.writers import ALIGNMENT_WRITERS, SUBTITLES, WRITERS
 LEVELS = {"mean": Level.MEAN_U8, "full": Level.FULL}
 ALL = "all"
 ONE_MAP = ("TextGrid", "html")  # formats that have no place for a map for each head
+ONE_CHANNEL = ONE_MAP  # nor for people who speak at the same time
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
+TOKEN_VARIABLE = "HEED_TOKEN"
 TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
 
 EPILOG = f"""\
@@ -38,6 +41,12 @@ class Arguments(argparse.Namespace):
     files: list[Path]
     server: str
     local: bool
+    tls: bool
+    tls_ca: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
+    token_file: Path | None
+    plain_token: bool
     model_dir: Path | None
     text: Path | None
     stream: bool
@@ -47,6 +56,7 @@ class Arguments(argparse.Namespace):
     sample_rate: int | None
     latency: str | None
     rescore_finals: bool
+    separate_channels: bool
     language: str
     model: str
     output_format: str
@@ -94,12 +104,20 @@ class Arguments(argparse.Namespace):
         return Options(
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
+            separate_channels=self.separate_channels,
             language=self.language,
             model=self.model,
             words=self.word_timestamps or self.alignment or subtitles or self.text is not None,
             alignment=LEVELS[self.alignment_level] if aligned else Level.NONE,
             interim_results=watched,
         )
+
+    def access(self, environment: Mapping[str, str]) -> Access:
+        """AccessError where the files are not what they should be. A server of our own needs nothing of it."""
+        if self.local:
+            return OPEN
+        token = environment.get(TOKEN_VARIABLE, "").strip() if self.token_file is None else read_token(self.token_file)
+        return Access(self.tls, self.tls_ca, self.tls_certificate, self.tls_key, token, self.plain_token)
 
     @property
     def warnings(self) -> list[str]:
@@ -140,6 +158,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--microphone", action="store_true", help="listen to this machine's microphone until Ctrl-C, as with --stream")
     add("--server", metavar="HOST:PORT", help=f"the server to ask ({DEFAULT_TARGET})")
     add("--local", action="store_true", help="start a server on this machine for this one command")
+    add("--tls", action="store_true", help="speak TLS; any of the next three means it too")
+    add(
+        "--tls_ca",
+        type=Path,
+        metavar="FILE",
+        help="PEM: who signed the server's certificate (whom this machine trusts)",
+    )
+    add("--tls_certificate", type=Path, metavar="FILE", help="PEM: our own certificate, for servers that want one")
+    add("--tls_key", type=Path, metavar="FILE", help="PEM: its private key")
+    add("--token_file", type=Path, metavar="FILE", help=f"holds the token that the server wants (${TOKEN_VARIABLE})")
+    add("--plain_token", action="store_true", help="send it to another machine without TLS too, readable on the way")
     add("--model_dir", type=Path, metavar="DIR", help="with --local: the exported model it serves (the bundled one)")
     add("--text", type=Path, metavar="FILE", help="what is said in the one recording: do not recognise it, place it")
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
@@ -153,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--latency", choices=LATENCY_MODES, help="audio taken at once, in ms (full for files, 640 for streams)")
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
+    add("--separate_channels", action="store_true", help="hear each channel by itself, such as both ends of a call")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
     add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
@@ -215,6 +245,19 @@ def _conflict(arguments: Arguments) -> str | None:
             return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
         if len(arguments.files) > 1 or not is_one_recording(arguments.files[0]):
             return "--text is what is said in one recording: give one FILE"
+    if (arguments.tls_certificate is None) != (arguments.tls_key is None):
+        return "--tls_certificate and --tls_key go together"
+    if arguments.local and (arguments.tls or arguments.tls_ca or arguments.tls_certificate or arguments.token_file):
+        return "--local starts a server of its own, which nobody else can reach: it wants neither TLS nor a token"
+    if arguments.separate_channels:
+        if arguments.text is not None or arguments.microphone or arguments.sample_rate:
+            return (
+                "--separate_channels wants a recording with channels, so neither --text nor --microphone nor raw stdin"
+            )
+        if arguments.show_alignment or (arguments.alignment and arguments.alignment_format in ONE_CHANNEL):
+            return (
+                f"--separate_channels goes with neither --show_alignment nor {' nor '.join(ONE_CHANNEL)}: one at a time"
+            )
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
     if arguments.server is not None and not TARGET.fullmatch(arguments.server):

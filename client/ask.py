@@ -41,8 +41,9 @@ def _placed(client: Client, source: Input, text_path: Path, arguments: Arguments
 
 
 def _streamed(client: Client, source: Input, arguments: Arguments, watched: bool) -> Transcript:
+    channels = 1
     if source.arriving is None:
-        sample_rate, cut = _as_spoken(source.path, arguments)
+        sample_rate, channels, cut = _as_spoken(source.path, arguments)
     else:
         sample_rate, cut = source.arriving.sample_rate, _as_it_arrives(source.arriving, source.path, arguments)
     sent_bytes = 0
@@ -53,18 +54,23 @@ def _streamed(client: Client, source: Input, arguments: Arguments, watched: bool
             sent_bytes += len(packet)
             yield packet
 
-    updates = client.stream(packets(), sample_rate, arguments.options(watched))
+    updates = client.stream(packets(), sample_rate, arguments.options(watched), channels)
     segments = finals(live.watched(updates, arguments.show_alignment) if watched else updates)
+    segments = tuple(sorted(segments, key=lambda segment: (segment.end_s, segment.channel)))  # as of a whole recording
     # Counted here: where the server's cursors stand in its last response depends on the wire.
-    return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / sample_rate)
+    return Transcript(segments, duration_s=sent_bytes / BYTES_PER_SAMPLE / channels / sample_rate)
 
 
-def _as_spoken(path: Path, arguments: Arguments) -> tuple[int, Iterator[bytes]]:
+def _as_spoken(path: Path, arguments: Arguments) -> tuple[int, int, Iterator[bytes]]:
+    """Sample rate, channels, packets."""
     from client.recording import Recording, at_real_time
 
     recording = Recording(path)
-    cut = recording.packets(arguments.packet_ms)
-    return recording.sample_rate, cut if arguments.fast else at_real_time(cut, recording.sample_rate)
+    channels = recording.channels if arguments.separate_channels else 1
+    cut = recording.packets(arguments.packet_ms, arguments.separate_channels)
+    if not arguments.fast:
+        cut = at_real_time(cut, recording.sample_rate * channels)
+    return recording.sample_rate, channels, cut
 
 
 def _as_it_arrives(arriving: Arriving, path: Path, arguments: Arguments) -> Iterator[bytes]:

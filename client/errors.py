@@ -4,6 +4,7 @@ ClientError
 ├── NoServerError        nobody answers at the address, or who answered went away
 ├── CallError            the server refused the call: .status and .message
 ├── ContractError        the server took back what it had called settled
+├── AccessError          TLS that fails, a file for it or a token that cannot be used or would travel unencrypted
 ├── FileError            a recording that cannot be read as audio on this side
 └── MissingPackageError  an optional package that is not installed
 """
@@ -28,6 +29,10 @@ class CallError(ClientError):
 
 class ContractError(ClientError):
     """The server took back what it had called settled: one of the two of us is broken."""
+
+
+class AccessError(ClientError):
+    """TLS that fails, a file for it or a token that cannot be used or would travel unencrypted."""
 
 
 class FileError(ClientError):

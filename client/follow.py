@@ -1,4 +1,4 @@
-"""What is known of a stream so far: its messages, applied one by one.
+"""What is known of a stream so far, of one channel of it: its messages, applied one by one.
 
 A message says what is final since the last one, and anew all that is known beyond the finals: what is stable and will
 only be extended, then what is provisional and may still be taken back. So what was not final is replaced by the next
@@ -8,6 +8,8 @@ message that has results, an event changes nothing, and a row of the alignment t
     for update in client.stream(packets, 16000, Options(alignment=Level.MEAN_U8)):
         known = known.after(update)
         print(known.text, len(known.rows))
+
+Of separate channels each is followed by itself: known[update.channel] = known[update.channel].after(update).
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from client.results import Row, Segment, Update
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """A stream so far. Start with an empty one."""
+    """A stream so far, or one channel of it. Start with an empty one."""
 
     final: str = ""  # text that is over and done with
     stable: str = ""  # since the last final; will only be extended
@@ -28,6 +30,7 @@ class Followed:
     rows: dict[int, Row] = field(default_factory=dict)  # by row_id, ascending: where each token looked
     segments: tuple[Segment, ...] = ()  # the finals
     interims: tuple[Segment, ...] = ()  # of the last message with results: what is stable, then what is provisional
+    channel: int | None = None  # None: nothing came yet
 
     @property
     def text(self) -> str:
@@ -37,6 +40,8 @@ class Followed:
         """What is known when this message has come, too. ContractError where it takes back what was settled."""
         if not update.results:
             return self
+        if self.channel not in (None, update.channel):
+            raise ValueError(f"this follows channel {self.channel}, but the message is of channel {update.channel}")
         finals = tuple(result for result in update.results if result.is_final)
         interims = tuple(result for result in update.results if not result.is_final)
         return Followed(
@@ -46,6 +51,7 @@ class Followed:
             rows=self._rows_after(update),
             segments=self.segments + finals,
             interims=interims,
+            channel=update.channel,
         )
 
     def _rows_after(self, update: Update) -> dict[int, Row]:

@@ -5,7 +5,8 @@ All of it goes to stderr, and only where that is a terminal; results never pass 
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,11 @@ def watched(updates: Iterable[Update], show_alignment: bool = False) -> Iterator
         return
     from rich.live import Live
 
-    known = Followed()
+    known: defaultdict[int, Followed] = defaultdict(Followed)
     with Live(console=console, transient=True) as screen:
         for update in updates:
-            known = known.after(update)
+            if update.results:
+                known[update.channel] = known[update.channel].after(update)
             screen.update(_drawn(known, console.width, console.height - 2, show_alignment))
             yield update
 
@@ -109,8 +111,11 @@ def _console() -> "Console | None":
     return Console(stderr=True)
 
 
-def _drawn(known: Followed, width: int, height: int, show_alignment: bool) -> "RenderableType":
-    """The caption, and under it where the last tokens looked."""
+def _drawn(channels: Mapping[int, Followed], width: int, height: int, show_alignment: bool) -> "RenderableType":
+    """The caption, and under it where the last tokens looked; of several channels a caption for each."""
+    if any(channels):
+        return _captions(channels, width, height)
+    known = channels.get(0, Followed())
     if not show_alignment:
         return _caption(known, room=width * max(1, height))
     from rich.console import Group
@@ -119,6 +124,16 @@ def _drawn(known: Followed, width: int, height: int, show_alignment: bool) -> "R
 
     tokens = max(1, min(TOKENS, height // 2))
     return Group(_caption(known, room=width * max(1, height - tokens - 1)), drawn(known, width, tokens))
+
+
+def _captions(channels: Mapping[int, Followed], width: int, height: int) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    lines = max(1, height // len(channels))
+    heads = {channel: f"[{channel}] " for channel in sorted(channels)}
+    captions = [_caption(channels[channel], width * lines - len(head)) for channel, head in heads.items()]
+    return Group(*(Text(head) + caption for head, caption in zip(heads.values(), captions, strict=True)))
 
 
 def _caption(known: Followed, room: int) -> "Text":

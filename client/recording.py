@@ -1,4 +1,4 @@
-"""A recording on this side: decoded block by block, mixed down to one channel, cut into packets.
+"""A recording on this side: decoded block by block, mixed down to one channel or not, cut into packets.
 
 Memory does not grow with the recording. Only who streams or draws loads this file: recordings
 sent as they are need no decoder.
@@ -31,14 +31,18 @@ class Recording:
         self.path = path
         with self._open() as file:
             self.sample_rate: int = file.samplerate
+            self.channels: int = file.channels
             self.duration_s: float = file.frames / file.samplerate
 
-    def packets(self, packet_ms: int) -> Iterator[bytes]:
-        """All of it as 16-bit little-endian mono samples, `packet_ms` of audio in each packet but the last."""
+    def packets(self, packet_ms: int, separate: bool = False) -> Iterator[bytes]:
+        """All of it as 16-bit little-endian samples, `packet_ms` of audio in each packet but the last.
+
+        Mixed down, or with its channels interleaved where separate.
+        """
         samples_per_packet = max(1, self.sample_rate * packet_ms // 1000)
         with self._open() as file:
-            while len(block := _read(file, samples_per_packet)):
-                yield pcm(block)
+            while len(frames := _frames(file, samples_per_packet)):
+                yield pcm(frames if separate else _mixed_down(frames))
 
     def between(self, start_s: float, end_s: float) -> NDArray[np.float32]:
         """(n,) samples of a stretch, as far as the recording reaches."""
@@ -46,7 +50,7 @@ class Recording:
         end = math.ceil(end_s * self.sample_rate)
         with self._open() as file:
             file.seek(min(start, file.frames))
-            return _read(file, max(0, end - start))
+            return _mixed_down(_frames(file, max(0, end - start)))
 
     def _open(self) -> Any:
         try:
@@ -55,12 +59,17 @@ class Recording:
             raise FileError(f"cannot be decoded as audio here: {error}") from None
 
 
-def _read(file: Any, count: int) -> NDArray[np.float32]:
+def _frames(file: Any, count: int) -> NDArray[np.float32]:
+    """(n, channels)"""
     try:
-        samples = file.read(count, dtype="float32", always_2d=True)
+        frames: NDArray[np.float32] = file.read(count, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise FileError(f"cannot be decoded to its end: {error}") from None
-    mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
+    return frames
+
+
+def _mixed_down(frames: NDArray[np.float32]) -> NDArray[np.float32]:
+    mono: NDArray[np.float32] = frames.mean(axis=1, dtype=np.float32)
     return mono
 
 
@@ -69,11 +78,11 @@ def pcm(samples: NDArray[np.float32]) -> bytes:
     return np.clip(np.rint(samples * INT16_SCALE), -INT16_SCALE, INT16_SCALE - 1).astype("<i2").tobytes()
 
 
-def at_real_time(packets: Iterable[bytes], sample_rate: int) -> Iterator[bytes]:
+def at_real_time(packets: Iterable[bytes], samples_per_s: int) -> Iterator[bytes]:
     """The same packets, each not before a microphone would have heard its end."""
     started = time.monotonic()
     heard = 0
     for packet in packets:
         heard += len(packet) // 2
-        time.sleep(max(0.0, started + heard / sample_rate - time.monotonic()))
+        time.sleep(max(0.0, started + heard / samples_per_s - time.monotonic()))
         yield packet

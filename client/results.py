@@ -4,7 +4,7 @@ Times are seconds in stream time: zero is the first sample of the recording or s
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -59,6 +59,7 @@ class Options:
     speech_start_timeout_s: float | None = None  # with voice_activity: end the stream where nobody begins to speak...
     speech_end_timeout_s: float | None = None  # ...or nobody speaks again
     rescore_finals: bool = False  # read each finished segment once more at full context: better finals, more computing
+    separate_channels: bool = False  # hear each channel by itself: segments and events say which is theirs
 
 
 SERVERS_CHOICE = Options()
@@ -82,7 +83,7 @@ class Row:
 
     token_id: int
     piece: str  # the token's text; empty where it holds part of a character
-    row_id: int  # counts the tokens of a stream; a later row of the same id replaces a provisional one
+    row_id: int  # counts the tokens of a channel; a later row of the same id replaces a provisional one
     peak_frame: int  # the most attended frame
     frames: NDArray[np.int64]  # (n,) ascending
     weights: NDArray[np.float32]  # (n,) of these frames
@@ -141,6 +142,7 @@ class Segment:
     no_speech_prob: float  # 0 means not known
     alignment: Alignment | None  # None unless asked for
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
+    channel: int = 0  # from 1 up with separate_channels
 
 
 @dataclass(frozen=True)
@@ -165,20 +167,26 @@ class Kind(Enum):
 class Event:
     kind: Kind
     time_s: float  # in the stream, that it belongs to
+    channel: int = 0  # as a segment's; 0 where it is the whole call's
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """One answer of a stream: at most one final, then at most two interims; or an event."""
+    """One answer of a stream: at most one final, then at most two interims, all of one channel; or an event."""
 
     results: tuple[Segment, ...]
     cursors: Cursors
     event: Event | None = None  # then there are no results
 
+    @property
+    def channel(self) -> int:
+        """From 1 up with separate_channels; 0 of what is the whole call's."""
+        return self.results[0].channel if self.results else self.event.channel if self.event else 0
+
 
 @dataclass(frozen=True, eq=False)
 class Transcript:
-    """A whole recording."""
+    """A whole recording. With separate_channels the segments of all are in the order in which they end."""
 
     segments: tuple[Segment, ...]
     duration_s: float
@@ -192,6 +200,14 @@ class Transcript:
     def language(self) -> str:
         """The language of the first segment that knows its own, or ""."""
         return next((segment.language for segment in self.segments if segment.language), "")
+
+    def by_channel(self) -> dict[int, "Transcript"]:
+        """What each channel says, for those that say anything; one that is called 0 where they were mixed down."""
+        channels = sorted({segment.channel for segment in self.segments})
+        return {channel: self._of(channel) for channel in channels}
+
+    def _of(self, channel: int) -> "Transcript":
+        return replace(self, segments=tuple(segment for segment in self.segments if segment.channel == channel))
 
 
 @dataclass(frozen=True, eq=False)

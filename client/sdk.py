@@ -18,6 +18,7 @@ from typing import Any, Self
 import grpc
 
 from client import transport
+from client.access import OPEN, Access
 from client.results import SERVERS_CHOICE, Aligned, Flush, Model, Options, Transcript, Update
 
 DEFAULT_TARGET = "localhost:50051"
@@ -26,21 +27,22 @@ DEFAULT_TARGET = "localhost:50051"
 class Client:
     """A connection to one server. Calls raise NoServerError or CallError.
 
-    `timeout_s` bounds each call; None lets it take as long as it takes.
+    `timeout_s` bounds each call; None lets it take as long as it takes. `access` is for servers that want TLS or a
+    token.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN) -> None:
         self.target = target
-        self.timeout_s = timeout_s
         self.is_closed = False
-        self._channel = grpc.insecure_channel(target, transport.channel_options(target))
+        self._with: dict[str, Any] = {"timeout": timeout_s, "metadata": access.metadata(target)}
+        self._channel = transport.open_channel(grpc, target, access)
         self._stub = transport.stub(self._channel)
 
     def recognize(self, content: bytes, options: Options = SERVERS_CHOICE) -> Transcript:
         """The transcript of the bytes of a file: WAV, FLAC, Ogg Opus."""
         request = transport.recognize_request(content, options)
         with _refusals(self.target):
-            return transport.transcript(self._stub.Recognize(request, timeout=self.timeout_s))
+            return transport.transcript(self._stub.Recognize(request, **self._with))
 
     def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
         """The transcript of a file, which is sent as it is. OSError where it cannot be read."""
@@ -50,16 +52,20 @@ class Client:
         """Where each word of a known text lies in the bytes of a file."""
         request = transport.align_request(content, text, options)
         with _refusals(self.target):
-            return transport.aligned(self._stub.Align(request, timeout=self.timeout_s))
+            return transport.aligned(self._stub.Align(request, **self._with))
 
     def align_file(self, path: str | PathLike[str], text: str, options: Options = SERVERS_CHOICE) -> Aligned:
         """Where each word of a known text lies in a file, which is sent as it is. OSError where it cannot be read."""
         return self.align(_content(path), text, options)
 
     def stream(
-        self, packets: Iterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE
+        self,
+        packets: Iterable[bytes | Flush],
+        sample_rate: int,
+        options: Options = SERVERS_CHOICE,
+        channels: int = 1,
     ) -> Iterator[Update]:
-        """Send 16-bit little-endian mono samples as they come, yield what is known as it becomes known.
+        """Send 16-bit little-endian samples, channels interleaved, as they come; yield what becomes known.
 
         The packets are taken on another thread, so they may wait for a microphone; what their iterator
         raises is raised here. Leaving the loop ends the call.
@@ -67,12 +73,12 @@ class Client:
         failure = _Failure()
 
         def requests() -> Iterator[Any]:
-            yield transport.stream_config(sample_rate, options)
+            yield transport.stream_config(sample_rate, options, channels)
             with failure.kept():
                 for packet in packets:
                     yield transport.stream_item(packet)
 
-        call = self._stub.StreamingRecognize(requests(), timeout=self.timeout_s)
+        call = self._stub.StreamingRecognize(requests(), **self._with)
         try:
             with _refusals(self.target):
                 for response in call:
@@ -85,7 +91,7 @@ class Client:
     def models(self) -> tuple[Model, ...]:
         """What the server can recognise, its default first."""
         with _refusals(self.target):
-            return transport.models(self._stub.ListModels(transport.models_request(), timeout=self.timeout_s))
+            return transport.models(self._stub.ListModels(transport.models_request(), **self._with))
 
     def close(self) -> None:
         """End every call; those under way raise CallError with status CANCELLED. Any thread may close."""
@@ -104,16 +110,16 @@ class Client:
 class AsyncClient:
     """The same for asyncio, on grpc.aio."""
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None) -> None:
+    def __init__(self, target: str = DEFAULT_TARGET, *, timeout_s: float | None = None, access: Access = OPEN) -> None:
         self.target = target
-        self.timeout_s = timeout_s
-        self._channel = grpc.aio.insecure_channel(target, transport.channel_options(target))
+        self._with: dict[str, Any] = {"timeout": timeout_s, "metadata": access.metadata(target)}
+        self._channel = transport.open_channel(grpc.aio, target, access)
         self._stub = transport.stub(self._channel)
 
     async def recognize(self, content: bytes, options: Options = SERVERS_CHOICE) -> Transcript:
         request = transport.recognize_request(content, options)
         with _refusals(self.target):
-            return transport.transcript(await self._stub.Recognize(request, timeout=self.timeout_s))
+            return transport.transcript(await self._stub.Recognize(request, **self._with))
 
     async def recognize_file(self, path: str | PathLike[str], options: Options = SERVERS_CHOICE) -> Transcript:
         return await self.recognize(await asyncio.to_thread(_content, path), options)
@@ -121,23 +127,27 @@ class AsyncClient:
     async def align(self, content: bytes, text: str, options: Options = SERVERS_CHOICE) -> Aligned:
         request = transport.align_request(content, text, options)
         with _refusals(self.target):
-            return transport.aligned(await self._stub.Align(request, timeout=self.timeout_s))
+            return transport.aligned(await self._stub.Align(request, **self._with))
 
     async def align_file(self, path: str | PathLike[str], text: str, options: Options = SERVERS_CHOICE) -> Aligned:
         return await self.align(await asyncio.to_thread(_content, path), text, options)
 
     async def stream(
-        self, packets: AsyncIterable[bytes | Flush], sample_rate: int, options: Options = SERVERS_CHOICE
+        self,
+        packets: AsyncIterable[bytes | Flush],
+        sample_rate: int,
+        options: Options = SERVERS_CHOICE,
+        channels: int = 1,
     ) -> AsyncIterator[Update]:
         failure = _Failure()
 
         async def requests() -> AsyncIterator[Any]:
-            yield transport.stream_config(sample_rate, options)
+            yield transport.stream_config(sample_rate, options, channels)
             with failure.kept():
                 async for packet in packets:
                     yield transport.stream_item(packet)
 
-        call = self._stub.StreamingRecognize(requests(), timeout=self.timeout_s)
+        call = self._stub.StreamingRecognize(requests(), **self._with)
         try:
             with _refusals(self.target):
                 async for response in call:
@@ -149,7 +159,7 @@ class AsyncClient:
 
     async def models(self) -> tuple[Model, ...]:
         with _refusals(self.target):
-            return transport.models(await self._stub.ListModels(transport.models_request(), timeout=self.timeout_s))
+            return transport.models(await self._stub.ListModels(transport.models_request(), **self._with))
 
     async def close(self) -> None:
         await self._channel.close()

@@ -14,10 +14,10 @@ from types import FrameType
 
 from client import live
 from client.alignments import aligned
-from client.arguments import Arguments, parse
+from client.arguments import TOKEN_VARIABLE, Arguments, parse
 from client.arrival import Arriving, RawSamples
 from client.ask import transcript
-from client.errors import CallError, ContractError, FileError, MissingPackageError, NoServerError
+from client.errors import AccessError, CallError, ContractError, FileError, MissingPackageError, NoServerError
 from client.inputs import STDIN, Input, expanded
 from client.interruption import interruptible
 from client.jobs import as_done
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _signals_unwind():
             return _run(arguments)
+    except AccessError as error:
+        return _complain(error, USAGE)
     except NoServerError as error:
         hint = "" if arguments.local else "; start one with asr-server, or use --local"
         return _complain(f"{error}{hint}", NO_SERVER)
@@ -72,6 +74,7 @@ def _prepare(arguments: Arguments) -> None:
 
 
 def _run(arguments: Arguments) -> int:
+    access = arguments.access(os.environ)
     files, complaints = expanded(arguments.files)
     for complaint in complaints:
         _complain(complaint, SOME_FAILED)
@@ -81,7 +84,7 @@ def _run(arguments: Arguments) -> int:
     with (
         TemporaryDirectory(prefix="asr-", ignore_cleanup_errors=True) as folder,
         _server(arguments) as target,
-        Client(target) as client,
+        Client(target, access=access) as client,
     ):
         inputs = [_input(file, Path(folder), arriving) for file in files]
         if arguments.microphone:
@@ -210,6 +213,8 @@ def _write(path: Path, content: bytes) -> None:
 
 def _reason(error: Exception, path: Path) -> str:
     """What went wrong, without a repeated name."""
+    if isinstance(error, CallError) and error.status == "UNAUTHENTICATED":
+        return f"{error}; give --token_file, or set {TOKEN_VARIABLE}"
     if isinstance(error, OSError) and error.strerror and error.filename in (None, path, str(path)):
         return error.strerror
     return str(error)

@@ -11,7 +11,8 @@ import grpc
 import numpy as np
 
 from asr.v1 import speech_pb2, speech_pb2_grpc
-from client.errors import CallError, ClientError, NoServerError
+from client.access import THIS_MACHINE, Access
+from client.errors import AccessError, CallError, ClientError, NoServerError
 from client.results import (
     Aligned,
     Alignment,
@@ -33,6 +34,14 @@ from client.results import (
 MAX_MESSAGE_BYTES = 64 * 2**20  # the contract's; gRPC itself stops at 4 MiB
 U8_SCALE = 255
 NANOS = 1_000_000_000
+# what gRPC says where TLS fails, and what that means to who called
+TLS_FAILURES = {
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that nobody signed whom we trust: name its authority (tls_ca)",
+    "Hostname Verification": "shows a certificate for another name: call it by the one that stands in it",
+    "WRONG_VERSION_NUMBER": "does not speak TLS",
+    "security handshaker": "cannot be called with these files: one is damaged, or certificate and key do not belong "
+    "together",
+}
 LEVELS = {
     Level.NONE: speech_pb2.NONE,
     Level.PATH: speech_pb2.PATH,
@@ -40,17 +49,25 @@ LEVELS = {
     Level.MEAN_U8: speech_pb2.MEAN_U8,
     Level.FULL: speech_pb2.FULL,
 }
-LOOPBACK = ("localhost:", "127.", "[::1]")
 
 stub: Any = speech_pb2_grpc.SpeechRecognitionStub  # (channel) -> a stub; generated code is untyped
 
 
-def channel_options(target: str) -> list[tuple[str, int]]:
+def open_channel(kind: Any, target: str, access: Access) -> Any:
+    """kind: the module that makes it, grpc or grpc.aio."""
+    credentials = access.credentials()
+    options = _channel_options(target)
+    if credentials is None:
+        return kind.insecure_channel(target, options)
+    return kind.secure_channel(target, credentials, options)
+
+
+def _channel_options(target: str) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ]
-    if target.startswith(LOOPBACK):
+    if THIS_MACHINE.fullmatch(target):
         options.append(("grpc.enable_http_proxy", 0))  # a proxy cannot reach this machine's own loopback
     return options
 
@@ -71,6 +88,7 @@ def _config(options: Options) -> speech_pb2.RecognitionConfig:
         model=options.model,
         latency_mode=options.latency_mode,
         rescore_finals=options.rescore_finals,
+        enable_separate_recognition_per_channel=options.separate_channels,
         enable_word_time_offsets=options.words,
         enable_word_confidence=options.words,
         alignment=speech_pb2.AlignmentConfig(level=LEVELS[options.alignment], top_k=options.top_k),
@@ -94,12 +112,12 @@ def align_request(content: bytes, text: str, options: Options) -> speech_pb2.Ali
     return speech_pb2.AlignRequest(config=_config(options), audio_content=content, text=text)
 
 
-def stream_config(sample_rate: int, options: Options) -> speech_pb2.StreamingRecognizeRequest:
-    """The first request of a stream: packets of 16-bit mono samples follow."""
+def stream_config(sample_rate: int, options: Options, channels: int = 1) -> speech_pb2.StreamingRecognizeRequest:
+    """The first request of a stream: packets of 16-bit samples follow, channels interleaved."""
     config = _config(options)
     config.encoding = speech_pb2.LINEAR16
     config.sample_rate_hertz = sample_rate
-    config.audio_channel_count = 1
+    config.audio_channel_count = channels
     timeouts = {
         "speech_start_timeout": options.speech_start_timeout_s,
         "speech_end_timeout": options.speech_end_timeout_s,
@@ -169,7 +187,7 @@ def update(response: speech_pb2.StreamingRecognizeResponse) -> Update:
 def _event(event: speech_pb2.SpeechEvent) -> Event | None:
     """None for a kind that came with a later server."""
     known = event.type in {kind.value for kind in Kind}
-    return Event(Kind(event.type), _seconds(event.time)) if known else None
+    return Event(Kind(event.type), _seconds(event.time), event.channel_tag) if known else None
 
 
 def models(response: speech_pb2.ListModelsResponse) -> tuple[Model, ...]:
@@ -192,6 +210,12 @@ def error(refusal: Any, target: str) -> ClientError:
     """Our error for a grpc.RpcError that ended a call to `target`."""
     status, message = refusal.code(), refusal.details() or "no reason given"
     if status == grpc.StatusCode.UNAVAILABLE:
+        for sign, meaning in TLS_FAILURES.items():
+            if sign in message:
+                return AccessError(f"the server at {target} {meaning}")
+        if "Socket closed" in message:
+            message += "; it hung up: perhaps it wants TLS, or a certificate of ours"
+    if status == grpc.StatusCode.UNAVAILABLE:
         return NoServerError(f"no server at {target} ({message})")
     return CallError(status.name, message)
 
@@ -212,6 +236,7 @@ def _segment(result: speech_pb2.SpeechRecognitionResult) -> Segment:
         no_speech_prob=best.no_speech_prob,
         alignment=_alignment(result.alignment) if result.HasField("alignment") else None,
         doubt=best.doubt,
+        channel=result.channel_tag,
     )
 
 

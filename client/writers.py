@@ -18,9 +18,8 @@ ARROW = re.compile("-{2,}>")  # stands between the times, so it may not be in a 
 
 
 def txt(transcript: Transcript) -> str:
-    """One segment a line."""
-    lines = [segment.text.strip() for segment in transcript.segments]
-    return "".join(f"{line}\n" for line in lines if line)
+    """One segment a line; [1] before what channel 1 says."""
+    return "".join(f"{_told(segment)}\n" for segment in transcript.segments if segment.text.strip())
 
 
 def whisper_json(transcript: Transcript) -> str:
@@ -42,31 +41,39 @@ def jsonl(transcript: Transcript) -> str:
 
 
 def tsv(transcript: Transcript) -> str:
-    """Whole milliseconds and the text of each segment that has one."""
+    """Whole milliseconds and the text of each segment that has one; [1] before what channel 1 says."""
     lines = ["start\tend\ttext"]
     for segment in transcript.segments:
-        if text := re.sub(r"[\t\r\n]", " ", segment.text.strip()):
+        if segment.text.strip():
+            text = re.sub(r"[\t\r\n]", " ", _told(segment))
             lines.append(f"{round(segment.start_s * 1000)}\t{round(segment.end_s * 1000)}\t{text}")
     return "".join(f"{line}\n" for line in lines)
 
 
 def srt(transcript: Transcript, layout: Layout = READABLE) -> str:
+    """[1] before what channel 1 says."""
     shown = _shown(transcript, layout, lambda text: text)
     return "".join(
         f"{number}\n{_hours(start_ms)}:{_clock(start_ms, ',')} --> {_hours(end_ms)}:{_clock(end_ms, ',')}\n"
-        f"{ARROW.sub('->', text)}\n\n"
-        for number, (start_ms, end_ms, text) in enumerate(shown, start=1)
+        f"{_tag(channel)}{ARROW.sub('->', text)}\n\n"
+        for number, (start_ms, end_ms, channel, text) in enumerate(shown, start=1)
     )
 
 
 def vtt(transcript: Transcript, layout: Layout = READABLE) -> str:
-    """Hours only where there are any; & and < are written as the standard (WebVTT, section 4.2.2) wants them."""
+    """Hours only where there are any; & and < are written as the standard (WebVTT, section 4.2.2) wants them.
+
+    What channel 1 says is the voice "1" (the same, section 4.2.2).
+    """
 
     def time(ms: int) -> str:
         return (f"{_hours(ms)}:" if ms >= HOUR_MS else "") + _clock(ms, ".")
 
     shown = _shown(transcript, layout, lambda text: html.escape(ARROW.sub("->", text), quote=False))
-    blocks = (f"{time(start_ms)} --> {time(end_ms)}\n{text}\n\n" for start_ms, end_ms, text in shown)
+    blocks = (
+        f"{time(start_ms)} --> {time(end_ms)}\n{f'<v {channel}>' if channel else ''}{text}\n\n"
+        for start_ms, end_ms, channel, text in shown
+    )
     return "WEBVTT\n\n" + "".join(blocks)
 
 
@@ -123,9 +130,21 @@ ALIGNMENT_WRITERS: dict[str, AlignmentWriter] = {  # again the name is the exten
 }
 
 
-def _shown(transcript: Transcript, layout: Layout, escaped: Callable[[str], str]) -> Iterator[tuple[int, int, str]]:
-    """What is on the screen from when to when: each cue, or a picture of it for each of its words."""
-    for cue in cues(transcript, layout):
+Shown = tuple[int, int, int, str]  # from when to when, of which channel, the text
+
+
+def _shown(transcript: Transcript, layout: Layout, escaped: Callable[[str], str]) -> list[Shown]:
+    """What is on the screen when, in the order in which it appears. Cues of one channel never overlap."""
+    return sorted(
+        (start_ms, end_ms, channel, text)
+        for channel, said in transcript.by_channel().items()
+        for start_ms, end_ms, text in _shown_of(said, layout, escaped)
+    )
+
+
+def _shown_of(said: Transcript, layout: Layout, escaped: Callable[[str], str]) -> Iterator[tuple[int, int, str]]:
+    """Each cue, or a picture of it for each of its words."""
+    for cue in cues(said, layout):
         if not layout.highlight:
             yield cue.start_ms, cue.end_ms, _text(cue, None, escaped)
             continue
@@ -150,6 +169,15 @@ def _text(cue: Cue, marked: int | None, escaped: Callable[[str], str]) -> str:
             words.append(space + (f"<u>{text}</u>" if next(numbers) == marked else text))
         lines.append("".join(words).lstrip())
     return "\n".join(lines)
+
+
+def _told(segment: Segment) -> str:
+    return _tag(segment.channel) + segment.text.strip()
+
+
+def _tag(channel: int) -> str:
+    """Says whose text follows, where there are several."""
+    return f"[{channel}] " if channel else ""
 
 
 def _hours(ms: int) -> str:
@@ -179,6 +207,8 @@ def _segment(number: int, segment: Segment, words: bool) -> dict[str, Any]:
     }
     if words:
         members["words"] = [_word(word) for word in segment.words]
+    if segment.channel:
+        members["channel"] = segment.channel
     return members
 
 

@@ -32,6 +32,7 @@ class Declared:
     encoding: str = ""  # a key of RAW_CODECS or FILES
     sample_rate: int = 0
     channels: int = 0
+    separate: bool = False  # each channel is to be heard by itself
 
     def pcm(self) -> PcmFormat:
         """The format of raw samples; OptionError where the config does not say enough for that."""
@@ -53,6 +54,11 @@ class Reader(Protocol):
 
     @property
     def received_s(self) -> float: ...
+
+    @property
+    def heard(self) -> int:
+        """How many channels are heard, each by itself; 1 where they are mixed down, or not known yet."""
+        ...
 
     def pieces(self, packet: bytes) -> Iterator[Piece]:
         """Cheap: nothing is decoded. Lazy: between two pieces a caller may stop."""
@@ -79,6 +85,10 @@ class LiveReader:
     def received_s(self) -> float:
         return self.chosen.received_s if self.chosen else 0.0
 
+    @property
+    def heard(self) -> int:
+        return self.chosen.heard if self.chosen else 1
+
     def pieces(self, packet: bytes) -> Iterator[Piece]:
         if self.chosen is None:
             packet = self.first + packet
@@ -102,27 +112,27 @@ class LiveReader:
         if self.chosen is None and (self.first or self.declared.encoding in RAW_CODECS):
             self.chosen = self._otherwise()
             blocks = [self.chosen.accept(piece) for piece in self.chosen.pieces(self.first)]
-        return np.concatenate([*blocks, self.chosen.finish() if self.chosen else np.zeros(0, np.float32)])
+        return np.concatenate([*blocks, self.chosen.finish()]) if self.chosen else np.zeros(0, np.float32)
 
     def _choose(self, first: bytes) -> Reader | None:
         """None while they may still become a WAV or Ogg."""
         encoding = self.declared.encoding
         check = partial(check_header, declared=self.declared)
         if encoding != "OGG_OPUS" and is_wav(first):
-            return WavReader(check)
+            return WavReader(check, self.declared.separate)
         if encoding not in RAW_CODECS and first.startswith(OGG_MAGIC):
-            return OpusReader(check)
+            return OpusReader(check, self.declared.separate)
         magics = () if len(first) >= WAV_MAGIC_BYTES else (OGG_MAGIC, *WAV_MAGICS)
         return None if any(magic.startswith(first[: len(magic)]) for magic in magics) else self._otherwise()
 
     def _otherwise(self) -> Reader:
         if self.declared.encoding == "OGG_OPUS":
             raise AudioError("the config says OGG_OPUS, but the stream does not begin with an Ogg page")
-        return PacketReader(self.declared.pcm())
+        return PacketReader(self.declared.pcm(), self.declared.separate)
 
 
 class LivePackets:
-    """The packets of one stream: a second at a time, and no more in all than the limit."""
+    """The packets of one stream: a second at a time, and no more in all than the limit, which all channels share."""
 
     def __init__(self, declared: Declared, max_s: float):
         if declared.encoding not in LIVE:
@@ -131,7 +141,7 @@ class LivePackets:
                 "files go to Recognize, or are decoded by the sender"
             )
         if declared.encoding in RAW_CODECS and declared.sample_rate:
-            PacketReader(declared.pcm())  # complains of the format now, not at the first packet
+            PacketReader(declared.pcm(), declared.separate)  # complains of the format now, not at the first packet
         self.reader = LiveReader(declared)
         self.max_s = max_s
 
@@ -142,26 +152,30 @@ class LivePackets:
     def seconds(self, packet: bytes) -> Iterator[Piece]:
         """Cut lazily: between two seconds a caller may stop."""
         for piece in self.reader.pieces(packet):
-            check_duration(self.received_s, self.max_s, "stream")
+            check_duration(self.received_s, self.max_s, "stream", self.reader.heard)
             yield piece
 
 
 def recording_blocks(content: bytes, declared: Declared, max_s: float) -> Iterator[Block]:
-    """Decode a whole recording; what its config or header says wrong is an error before the first block."""
+    """Decode a whole recording; what its config or header says wrong is an error before the first block.
+
+    Blocks are (n,), or (n, channels) where separate.
+    """
     raw = declared.encoding in RAW_CODECS and not is_wav(content)
     if raw:
-        return raw_blocks(content, declared.pcm(), max_s)
+        return raw_blocks(content, declared.pcm(), declared.separate, max_s)
     if not content:
         return iter(())
-    recording = ApartRecording(content)
+    recording = ApartRecording(content, declared.separate)
     check_header(recording.header, declared)
-    check_duration(recording.header.duration_s or 0.0, max_s, "recording")
-    return within(recording.blocks(), max_s)
+    heard = recording.header.channels if declared.separate else 1
+    check_duration(recording.header.duration_s or 0.0, max_s, "recording", heard)
+    return within(recording.blocks(), max_s, heard)
 
 
-def raw_blocks(content: bytes, pcm: PcmFormat, max_s: float) -> Iterator[Block]:
-    check_duration(len(content) / pcm.bytes_per_second, max_s, "recording")
-    reader = PacketReader(pcm)  # complains of the format now, not at the first block
+def raw_blocks(content: bytes, pcm: PcmFormat, separate: bool, max_s: float) -> Iterator[Block]:
+    reader = PacketReader(pcm, separate)  # complains of the format now, not at the first block
+    check_duration(len(content) / pcm.bytes_per_second, max_s, "recording", reader.heard)
     return read_through(content, reader)
 
 
@@ -171,12 +185,12 @@ def read_through(content: bytes, reader: PacketReader) -> Iterator[Block]:
     yield reader.finish()
 
 
-def within(blocks: Iterator[Block], max_s: float) -> Iterator[Block]:
+def within(blocks: Iterator[Block], max_s: float, heard: int) -> Iterator[Block]:
     """The blocks, counted: a header need not tell the truth."""
     samples = 0
     for block in blocks:
-        samples += block.size
-        check_duration(samples / SAMPLE_RATE, max_s, "recording")
+        samples += len(block)
+        check_duration(samples / SAMPLE_RATE, max_s, "recording", heard)
         yield block
 
 
@@ -205,8 +219,11 @@ def check_header(header: Header, declared: Declared) -> None:
         )
 
 
-def check_duration(duration_s: float, max_s: float, what: str) -> None:
-    if duration_s > max_s:
+def check_duration(duration_s: float, max_s: float, what: str, heard: int = 1) -> None:
+    """heard: so many channels, each by itself, which costs as much as one recording of them all in a row."""
+    if duration_s * heard > max_s:
+        each = f" in each of {heard} channels, which count together" if heard > 1 else ""
         raise TooLongError(
-            f"the {what} is {duration_s:.1f} s long or longer, and this server takes {max_s:g} s: cut it into parts"
+            f"the {what} is {duration_s:.1f} s long or longer{each}, and this server takes {max_s:g} s: "
+            "cut it into parts"
         )

@@ -6,6 +6,7 @@ Knows gRPC's statuses and nothing of speech.
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
@@ -94,6 +95,9 @@ class Calls:
             status = _why_gone(context)
             raise asyncio.CancelledError from None
         except Exception as error:
+            traceback.clear_frames(
+                error.__traceback__
+            )  # an error is held in cycles, and would hold the call's audio too
             status, said = status_of(error)
             if status is grpc.StatusCode.INTERNAL:
                 log.exception("a call failed", extra={"fields": {"method": method, "peer": record.peer}})

@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from asr.audio.apart import mould
 from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Recognizer
 from asr.v1 import speech_pb2, speech_pb2_grpc
@@ -18,6 +19,7 @@ from server.logs import log_to_stderr
 from server.security import Guard, credentials, read_tokens
 from server.service import SpeechService
 from server.settings import ServerSettings
+from server.unreadable import Careful
 
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechRecognition"].full_name
 FAILED_STATUS = 1  # of the process, when a model or an address cannot be had
@@ -47,6 +49,7 @@ def main() -> None:
 async def serve(settings: ServerSettings) -> None:
     """Load, listen, wait for a signal, drain."""
     models = load(settings)
+    mould().start()
     tokens = [] if settings.tokens is None else read_tokens(settings.tokens)
     calls = Calls(settings.max_streams, Guard(tokens, settings.max_streams_per_caller))
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -87,6 +90,7 @@ def build(
             ("grpc.so_reuseport", 0),  # else a second server on the port would silently take half of the calls
             *KEEPALIVE,
         ],
+        interceptors=[Careful(SERVICE)],
         # before a message is read: beyond it even the messages would not be bounded
         maximum_concurrent_rpcs=settings.max_streams + ASIDE,
     )

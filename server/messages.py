@@ -12,7 +12,7 @@ from asr.runtime.bundle import Bundle
 from asr.runtime.endpoints import Endpoints
 from asr.runtime.known import Known
 from asr.runtime.recognizer import Options
-from asr.runtime.result import Alignment, Cursors, Kind, Result, Row, Update, Word
+from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
 from server.audio import Declared
 
@@ -86,7 +86,6 @@ def asked_of_stream(first: speech_pb2.StreamingRecognizeRequest | None) -> Asked
 
 def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
     wanted = {
-        "enable_separate_recognition_per_channel": config.enable_separate_recognition_per_channel,
         "speech_contexts": len(config.speech_contexts) > 0,
     }
     if names := [name for name, is_wanted in wanted.items() if is_wanted]:
@@ -100,7 +99,8 @@ def declared(config: speech_pb2.RecognitionConfig) -> Declared:
         raise OptionError("sample_rate_hertz and audio_channel_count are not negative; 0 leaves them open")
     unspecified = config.encoding == speech_pb2.AUDIO_ENCODING_UNSPECIFIED
     name = "" if unspecified else speech_pb2.AudioEncoding.Name(config.encoding)
-    return Declared(name, config.sample_rate_hertz, config.audio_channel_count)
+    separate = config.enable_separate_recognition_per_channel
+    return Declared(name, config.sample_rate_hertz, config.audio_channel_count, separate)
 
 
 def endpoints(config: speech_pb2.EndpointingConfig) -> Endpoints:
@@ -123,8 +123,7 @@ def response(update: Update, wanted: Asked) -> speech_pb2.StreamingRecognizeResp
     """None where an update says nothing."""
     cursors = cursors_message(update.cursors)
     if update.event is not None:
-        event = speech_pb2.SpeechEvent(type=EVENTS[update.event.kind], time=duration(update.event.time_s))
-        return speech_pb2.StreamingRecognizeResponse(event=event, cursors=cursors)
+        return speech_pb2.StreamingRecognizeResponse(event=event_message(update.event), cursors=cursors)
     if not update.results:
         return None
     results = [result_message(result, wanted) for result in update.results]
@@ -132,7 +131,8 @@ def response(update: Update, wanted: Asked) -> speech_pb2.StreamingRecognizeResp
 
 
 def recognize_response(finals: Iterable[Result], duration_s: float, wanted: Asked) -> speech_pb2.RecognizeResponse:
-    results = [result_message(result, wanted) for result in finals]
+    in_order = sorted(finals, key=lambda final: (final.end_s, final.channel))  # of one channel they are already
+    results = [result_message(result, wanted) for result in in_order]
     return speech_pb2.RecognizeResponse(results=results, audio_duration=duration(duration_s))
 
 
@@ -155,6 +155,7 @@ def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitio
         result_end_time=duration(result.end_s),
         emission_time=duration(result.emission_s),
         language_code=result.language,
+        channel_tag=result.channel,
         alignment=alignment_message(result.alignment, wanted) if result.alignment else None,
     )
 
@@ -246,6 +247,10 @@ def cursors_message(cursors: Cursors) -> speech_pb2.Cursors:
         processed=duration(cursors.processed_s),
         finalised=duration(cursors.finalised_s),
     )
+
+
+def event_message(event: Event) -> speech_pb2.SpeechEvent:
+    return speech_pb2.SpeechEvent(type=EVENTS[event.kind], time=duration(event.time_s), channel_tag=event.channel)
 
 
 def model_message(bundle: Bundle) -> speech_pb2.Model:

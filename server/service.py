@@ -1,7 +1,7 @@
 """The calls of asr.v1.SpeechRecognition: each a few lines between messages.py and asr.runtime.
 
 Recognition holds a core, so it runs in `workers` and never on the event loop. A call has at
-most one piece of work there, about a second of audio, so calls take turns; between two
+most one piece of work there, about a second of audio (of each of its channels), so calls take turns; between two
 pieces it may be cancelled. The next packet is read only when the last one's answers are
 written: a client that does not read is not read from either, and nothing piles up.
 """
@@ -15,6 +15,7 @@ import numpy as np
 
 from asr.audio.resample import SAMPLE_RATE
 from asr.errors import NotFoundError, OptionError
+from asr.runtime.channels import ChannelStreams
 from asr.runtime.recognizer import Recognizer
 from asr.runtime.result import Result, Update
 from asr.runtime.stream import Stream
@@ -22,8 +23,10 @@ from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import messages
 from server.audio import Block, LivePackets, Piece, recording_blocks
 from server.calls import Calls, Record
+from server.unreadable import readable
 
 T = TypeVar("T")
+Hearing = Stream | ChannelStreams
 
 
 class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
@@ -43,7 +46,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def Recognize(self, request: speech_pb2.RecognizeRequest, context: Any) -> speech_pb2.RecognizeResponse:
         async with self.calls.answer("Recognize", context) as record:
-            return await self._recognize(request, record)
+            return await self._recognize(readable(request), record)
 
     async def StreamingRecognize(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any
@@ -53,7 +56,11 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def Align(self, request: speech_pb2.AlignRequest, context: Any) -> speech_pb2.AlignResponse:
         async with self.calls.answer("Align", context) as record:
-            wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
+            wanted = messages.asked(readable(request).config, messages.RECOGNIZE_MODE)
+            if wanted.audio.separate:
+                raise OptionError(
+                    "one text is placed in one recording: leave enable_separate_recognition_per_channel out"
+                )
             model = self._model(wanted, record)
             blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
             samples = await self._work(whole, blocks)
@@ -65,6 +72,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def ListModels(self, request: speech_pb2.ListModelsRequest, context: Any) -> speech_pb2.ListModelsResponse:
         async with self.calls.answer("ListModels", context, takes_slot=False):
+            readable(request)
             return speech_pb2.ListModelsResponse(
                 models=[messages.model_message(model.bundle) for model in self.models.values()]
             )
@@ -87,7 +95,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
     async def _stream(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
     ) -> None:
-        wanted = messages.asked_of_stream(await anext(requests, None))
+        wanted = messages.asked_of_stream(readable(await anext(requests, None)))
         packets = LivePackets(wanted.audio, self.max_recording_s)
         stream = self._open_stream(wanted, record)
 
@@ -99,7 +107,7 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                     await context.write(response)
 
         async for request in requests:
-            match request.WhichOneof("streaming_request"):
+            match readable(request).WhichOneof("streaming_request"):
                 case "audio_content":
                     for second in packets.seconds(request.audio_content):
                         if stream.finished:
@@ -116,8 +124,9 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                 return
         await send(await self._work(end, stream, packets))
 
-    def _open_stream(self, wanted: messages.Asked, record: Record) -> Stream:
-        return self._model(wanted, record).stream(wanted.options)
+    def _open_stream(self, wanted: messages.Asked, record: Record) -> Hearing:
+        model = self._model(wanted, record)
+        return ChannelStreams(model, wanted.options) if wanted.audio.separate else model.stream(wanted.options)
 
     def _model(self, wanted: messages.Asked, record: Record) -> Recognizer:
         name = wanted.model or next(iter(self.models))
@@ -134,10 +143,10 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *arguments)
 
 
-def hear_next(stream: Stream, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
+def hear_next(stream: Hearing, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
     """Decode the next block and recognise it: its samples and what they said; None where no block is left."""
     block = next(blocks, None)
-    return None if block is None else (block.size, stream.accept(block))
+    return None if block is None else (len(block), stream.accept(block))
 
 
 def whole(blocks: Iterator[Block]) -> Block:
@@ -145,16 +154,16 @@ def whole(blocks: Iterator[Block]) -> Block:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
-def hear(stream: Stream, packets: LivePackets, packet: Piece) -> list[Update]:
+def hear(stream: Hearing, packets: LivePackets, packet: Piece) -> list[Update]:
     return stream.accept(packets.reader.accept(packet))
 
 
-def settle(stream: Stream, packets: LivePackets) -> list[Update]:
+def settle(stream: Hearing, packets: LivePackets) -> list[Update]:
     """Flush: all that was received, to its last sample, becomes final."""
     return [*stream.accept(packets.reader.flush()), *stream.flush()]
 
 
-def end(stream: Stream, packets: LivePackets) -> list[Update]:
+def end(stream: Hearing, packets: LivePackets) -> list[Update]:
     return [*stream.accept(packets.reader.finish()), *stream.finish()]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr import errors
-from asr.audio.dialogue import ERROR, FAULT, HEADER, LENGTH, SAMPLES, receive_frame
+from asr.audio.dialogue import ERROR, FAULT, HEADER, OPENING, SAMPLES, receive_frame
 from asr.audio.header import Header
 from asr.errors import AudioError, HeedError
 
@@ -30,11 +30,12 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG")  # of the environment; ther
 class ApartRecording:
     """A file whose bytes are with a decoder: its header is known, its samples can be read once."""
 
-    def __init__(self, content: bytes):
+    def __init__(self, content: bytes, separate: bool = False):
+        self.separate = separate
         self.peer = mould().child()
         self.hang_up = weakref.finalize(self, self.peer.close)  # and the child ends, wherever it is
         try:
-            self.peer.sendall(LENGTH.pack(len(content)))
+            self.peer.sendall(OPENING.pack(separate, len(content)))
             self.peer.sendall(content)
         except (BrokenPipeError, ConnectionResetError):
             pass  # it will have said why, or died
@@ -45,12 +46,13 @@ class ApartRecording:
         self.header = Header(**{**fields, "other_rates": tuple(fields["other_rates"])})
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """(n,) float32 at 16 kHz in [-1, 1], about half a second each."""
+        """(n,), or (n, channels) where separate, float32 at 16 kHz in [-1, 1], about half a second each."""
         while True:
             kind, content = self._receive()
             if kind != SAMPLES:
                 return
-            yield np.frombuffer(content, "<f4")
+            samples = np.frombuffer(content, "<f4")
+            yield samples.reshape(-1, self.header.channels) if self.separate else samples
 
     def _receive(self) -> tuple[bytes, bytes]:
         """The decoder's next HEADER, SAMPLES or END. Its errors are raised here."""
@@ -71,20 +73,24 @@ class ApartRecording:
 
 
 class Mould:
-    """The process that forks itself for each file; started when the first one comes, and again when it died."""
+    """The process that forks itself for each file; started by the first one at the latest, and again when it died."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # files come from many threads
         self.process: subprocess.Popen[bytes] | None = None
         self.requests: socket.socket | None = None
 
+    def start(self) -> None:
+        """Let it load its decoders meanwhile, so that the first file need not wait for that."""
+        with self.lock:
+            self._start_where_needed()
+
     def child(self) -> socket.socket:
         """A line to a new child."""
         ours, theirs = socket.socketpair()
         ours.settimeout(STALL_S)
         with theirs, self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self._start()
+            self._start_where_needed()
             assert self.requests is not None
             socket.send_fds(self.requests, [b"\0"], [theirs.fileno()])
         return ours
@@ -97,7 +103,9 @@ class Mould:
                 self.process.wait()
                 self.process = self.requests = None
 
-    def _start(self) -> None:
+    def _start_where_needed(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            return
         if self.requests is not None:
             self.requests.close()
         self.requests, theirs = socket.socketpair()

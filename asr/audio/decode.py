@@ -1,4 +1,4 @@
-"""The bytes of a file to blocks of 16 kHz mono, whatever its format.
+"""The bytes of a file to blocks of 16 kHz, whatever its format: mono, or its channels side by side.
 
 What a header says is known before anything is decoded, and nothing is allocated by what it
 says: memory is a block, whatever the file claims to hold.
@@ -30,14 +30,15 @@ class Recording(Protocol):
     def header(self) -> Header: ...
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """(n,) float32 at 16 kHz in [-1, 1], about half a second each."""
+        """(n,), or (n, channels) where separate, float32 at 16 kHz in [-1, 1], about half a second each."""
         ...
 
 
-def open_recording(content: bytes) -> Recording:
+def open_recording(content: bytes, separate: bool = False) -> Recording:
     """AudioError where the bytes are no such file, NotSupportedError where what reads it is not installed."""
     container = sniff(content)
-    return MediaRecording(content, container) if container in DEMUXERS else SndfileRecording(content, container)
+    kind = MediaRecording if container in DEMUXERS else SndfileRecording
+    return kind(content, container, separate)
 
 
 def read(content: bytes) -> Iterator[NDArray[np.float32]]:

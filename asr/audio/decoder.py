@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.audio import decode
-from asr.audio.dialogue import END, ERROR, FAULT, HEADER, LENGTH, SAMPLES, receive_exactly, send_frame
+from asr.audio.dialogue import END, ERROR, FAULT, HEADER, OPENING, SAMPLES, receive_exactly, send_frame
 from asr.errors import AudioError, HeedError
 
 ADDRESS_SPACE_BYTES = 2**30
@@ -72,8 +72,8 @@ def serve(peer: socket.socket) -> None:
     """One file. Never raises: nobody would hear it."""
     try:
         limit()
-        (size,) = LENGTH.unpack(receive_exactly(peer, LENGTH.size))
-        send_recording(peer, receive_exactly(peer, size))
+        separate, size = OPENING.unpack(receive_exactly(peer, OPENING.size))
+        send_recording(peer, receive_exactly(peer, size), separate)
         send_frame(peer, END, b"")
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the reader has gone
@@ -85,9 +85,9 @@ def serve(peer: socket.socket) -> None:
         complain(peer, FAULT, traceback.format_exc())
 
 
-def send_recording(peer: socket.socket, content: bytes) -> None:
+def send_recording(peer: socket.socket, content: bytes, separate: bool) -> None:
     watch()
-    recording = decode.open_recording(content)
+    recording = decode.open_recording(content, separate)
     blocks = recording.blocks()
     send_frame(peer, HEADER, json.dumps(asdict(recording.header)).encode())
     for block in watched(blocks):

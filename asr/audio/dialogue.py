@@ -9,9 +9,11 @@ ERROR = b"E"  # a class of asr.errors, a line break, its message
 FAULT = b"F"  # a traceback: the error is ours
 END = b"."
 
-LENGTH = struct.Struct("<Q")  # of the file, which comes first
+OPENING = struct.Struct(
+    "<?Q"
+)  # whether its channels are wanted each by itself, and the length of the file that follows
 FRAME = struct.Struct("<cI")
-MAX_FRAME_BYTES = 2**20  # a block of half a second takes 32 kB
+MAX_FRAME_BYTES = 2**20  # a block of half a second takes 32 kB for each channel
 
 
 def send_frame(peer: socket.socket, kind: bytes, content: bytes) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.channels import Channels
 from asr.audio.header import Header
-from asr.audio.pcm import INT16_SCALE, INT32_SCALE, UINT8_SCALE, check_channels, mixed_down, on_scale
-from asr.audio.resample import Resampler
+from asr.audio.pcm import INT16_SCALE, INT32_SCALE, UINT8_SCALE, on_scale
 from asr.audio.sniff import AAC, MP4, WEBM
 from asr.errors import AudioError, NotSupportedError
 
@@ -28,7 +28,7 @@ MICROSECONDS = 1_000_000  # FFmpeg's unit of a file's length
 class MediaRecording:
     """A file held in memory, opened: its header is known, its samples can be read once."""
 
-    def __init__(self, content: bytes, container: str):
+    def __init__(self, content: bytes, container: str, separate: bool = False):
         try:
             self.av: Any = importlib.import_module("av")
         except ImportError:
@@ -51,7 +51,7 @@ class MediaRecording:
         if first is None:
             raise AudioError(f"the {container} file holds no samples")
         self.first: Any = first
-        check_channels(first.layout.nb_channels)
+        self.channels = Channels(first.sample_rate, first.layout.nb_channels, separate)
         self.header = Header(
             container=container,
             codec=self.stream.codec_context.codec.canonical_name.upper(),
@@ -59,21 +59,20 @@ class MediaRecording:
             channels=first.layout.nb_channels,
             frames=self._length(),
         )
-        self.resampler = Resampler(self.header.sample_rate)
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """(n,) float32 at 16 kHz in [-1, 1], about half a second each."""
+        """(n,), or (n, channels) where separate, float32 at 16 kHz in [-1, 1], about half a second each."""
         block = self.header.sample_rate // BLOCKS_PER_SECOND
-        waiting: list[NDArray[np.float32]] = []
-        for samples in self._mono():
-            waiting.append(samples)
+        waiting = [np.zeros((0, self.header.channels), np.float32)]
+        for frames in self._decoded():
+            waiting.append(frames)
             if sum(map(len, waiting)) >= block:
                 held = np.concatenate(waiting)
-                for start in range(0, held.size, block):
-                    if (resampled := self.resampler.accept(held[start : start + block])).size:
+                for start in range(0, len(held), block):
+                    if (resampled := self.channels.accept(held[start : start + block])).size:
                         yield resampled
-                waiting = []
-        tail = [self.resampler.accept(np.concatenate([np.zeros(0, np.float32), *waiting])), self.resampler.finish()]
+                waiting = waiting[:1]
+        tail = [self.channels.accept(np.concatenate(waiting)), self.channels.finish()]
         if (samples := np.concatenate(tail)).size:
             yield samples
 
@@ -100,13 +99,14 @@ class MediaRecording:
                 return
             yield from frames
 
-    def _mono(self) -> Iterator[NDArray[np.float32]]:
+    def _decoded(self) -> Iterator[NDArray[np.float32]]:
+        """(n, channels)"""
         read = 0
         frame = self.first
         while frame is not None:
             if (frame.sample_rate, frame.layout.nb_channels) != (self.header.sample_rate, self.header.channels):
                 raise AudioError(f"the {self.container} file changes its rate or channels within: send its parts apart")
-            yield mixed_down(on_scale(frames_of(frame)))
+            yield on_scale(frames_of(frame))
             read += frame.samples
             try:
                 frame = next(self.frames, None)

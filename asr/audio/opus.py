@@ -1,4 +1,4 @@
-"""Ogg Opus in packets, cut anywhere, to 16 kHz mono as it arrives (RFC 7845; Opus itself is RFC 6716).
+"""Ogg Opus in packets, cut anywhere, to 16 kHz as it arrives (RFC 7845; Opus itself is RFC 6716).
 
     Ogg page  -> packets -> each known by its first byte to last 2.5 to 120 ms -> PyAV's libopus at 48 kHz -> 16 kHz
 
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.channels import Channels, check_channels
 from asr.audio.header import Header
 from asr.audio.ogg import PacketJoiner, Page, PageReader
-from asr.audio.pcm import check_channels, mixed_down, on_scale
-from asr.audio.resample import Resampler
+from asr.audio.pcm import on_scale
 from asr.errors import AudioError, NotSupportedError
 
 OPUS_RATE = 48_000  # every Opus stream's own clock (RFC 7845, section 4)
@@ -73,19 +73,27 @@ class Heard:
 
 
 class OpusReader:
-    """`check` is called with the header of each stream, and may refuse it."""
+    """`check` is called with the header of each stream, and may refuse it.
 
-    def __init__(self, check: Callable[[Header], None]):
+    Samples are (n,) mixed down, (n, channels) where separate: then all streams have as many channels as the first.
+    """
+
+    def __init__(self, check: Callable[[Header], None], separate: bool = False):
         self.check = check
+        self.separate = separate
         self.pages = PageReader()
         self.link: Link | None = None
         self.received = 0  # samples at 48 kHz
         self.decoder: Decoder | None = None
-        self.resampler = Resampler(OPUS_RATE)
+        self.channels: Channels | None = None
 
     @property
     def received_s(self) -> float:
         return self.received / OPUS_RATE
+
+    @property
+    def heard(self) -> int:
+        return self.channels.heard if self.channels else 1
 
     def pieces(self, packet: bytes) -> Iterator[list[Heard]]:
         """What the pages hold that are whole now, about a second at a time."""
@@ -106,16 +114,17 @@ class OpusReader:
             yield piece
 
     def accept(self, piece: list[Heard]) -> NDArray[np.float32]:
-        """Decode; (n,) at 16 kHz."""
-        samples = [np.zeros(0, np.float32)]
+        """Decode, at 16 kHz."""
+        samples = []
         for heard in piece:
+            assert self.channels is not None  # since its head came
             if self.decoder is None or self.decoder.head is not heard.head:
                 self.decoder = Decoder(heard.head)
-            samples.append(self.decoder.decode(heard))
-        return self.resampler.accept(np.concatenate(samples))
+            samples.append(self.channels.accept(self.decoder.decode(heard)))
+        return np.concatenate(samples) if samples else np.zeros(0, np.float32)
 
     def flush(self) -> NDArray[np.float32]:
-        return self.resampler.finish()
+        return self.channels.finish() if self.channels else np.zeros(0, np.float32)
 
     def finish(self) -> NDArray[np.float32]:
         if self.link is None:
@@ -135,6 +144,10 @@ class OpusReader:
         if first.startswith(b"OpusHead"):
             head = OpusHead.read(first)
             self.check(head.header())
+            if self.channels is None:
+                self.channels = Channels(OPUS_RATE, head.channels, self.separate)
+            elif self.separate and head.channels != self.channels.heard:
+                raise AudioError("the Ogg stream changes its number of channels, which are to be heard each by itself")
             self.link = Link(head, page)
         elif self.link is None and not first.startswith((b"fishead", b"\x80theora")):  # what may stand beside sound
             raise AudioError("this Ogg stream is not Opus, and only that can be streamed: send the file to Recognize")
@@ -177,7 +190,7 @@ class Link:
 
 
 class Decoder:
-    """Packets of one stream to mono at 48 kHz. A packet's sound depends on those before it."""
+    """Packets of one stream to (n, channels) at 48 kHz. A packet's sound depends on those before it."""
 
     def __init__(self, head: OpusHead):
         try:
@@ -203,7 +216,7 @@ class Decoder:
         samples = np.concatenate([frame.reshape(-1, self.head.channels) for frame in frames])
         if len(samples) != heard.samples:
             raise AudioError("the Opus stream is damaged: a packet lasts longer or shorter than it says")
-        return mixed_down(on_scale(samples[heard.start : heard.stop]))
+        return on_scale(samples[heard.start : heard.stop])
 
 
 def samples_of(packet: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Raw samples as they come off the wire: packets of any size to 16 kHz mono.
+"""Raw samples as they come off the wire: packets of any size to 16 kHz.
 
     LINEAR16  signed 16-bit little-endian
     MULAW     ITU-T G.711 mu-law, 8 bits
@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.resample import Resampler
+from asr.audio.channels import Channels, check_channels
 from asr.errors import AudioError
 
 INT16_SCALE, INT32_SCALE, UINT8_SCALE = 32768, 2**31, 128
-MAX_CHANNELS = 64
 
 
 class Encoding(Enum):
@@ -69,17 +68,21 @@ class PcmFormat:
 
 
 class PacketReader:
-    """Packets of one stream to (n,) float32 at 16 kHz."""
+    """Packets of one stream to float32 at 16 kHz: (n,) mixed down, (n, channels) where separate."""
 
-    def __init__(self, pcm: PcmFormat):
+    def __init__(self, pcm: PcmFormat, separate: bool = False):
         self.pcm = pcm
-        self.resampler = Resampler(pcm.sample_rate)
+        self.channels = Channels(pcm.sample_rate, pcm.channels, separate)
         self.rest = b""  # of a frame whose end has not come yet
         self.received_bytes = 0
 
     @property
     def received_s(self) -> float:
         return self.received_bytes / self.pcm.bytes_per_second
+
+    @property
+    def heard(self) -> int:
+        return self.channels.heard
 
     def pieces(self, packet: bytes) -> Iterator[bytes]:
         """Cut lazily, a second at a time: between two of them a caller may stop."""
@@ -95,11 +98,11 @@ class PacketReader:
         whole = len(packet) // self.pcm.frame_bytes * self.pcm.frame_bytes
         self.rest = packet[whole:]
         samples = samples_from(packet[:whole], self.pcm.encoding)
-        return self.resampler.accept(mixed_down(samples.reshape(-1, self.pcm.channels)))
+        return self.channels.accept(samples.reshape(-1, self.pcm.channels))
 
     def flush(self) -> NDArray[np.float32]:
         """The samples that the resampler still held. More packets may come; a begun frame waits for its end."""
-        return self.resampler.finish()
+        return self.channels.finish()
 
     def finish(self) -> NDArray[np.float32]:
         """The last samples; AudioError where the audio ends within a frame, which says that its format is another."""
@@ -137,16 +140,6 @@ def on_scale(samples: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     if not np.isfinite(samples).all():
         raise AudioError("the audio holds samples that are not numbers (NaN or infinity): write it anew")
     return samples.clip(-1, 1).astype(np.float32, copy=False)
-
-
-def mixed_down(frames: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, channels) to the mean of the channels, (n,)."""
-    return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
-
-
-def check_channels(channels: int) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(f"audio has 1 to {MAX_CHANNELS} channels, but this has {channels}")
 
 
 def mulaw_levels() -> NDArray[np.float32]:

@@ -7,10 +7,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from asr.audio.channels import Channels
 from asr.audio.header import Header
 from asr.audio.opus import rates_of
-from asr.audio.pcm import check_channels, mixed_down, on_scale
-from asr.audio.resample import Resampler
+from asr.audio.pcm import on_scale
 from asr.audio.sniff import FLAC, MP3, OGG, WAV
 from asr.audio.wav import with_length
 from asr.errors import AudioError, NotSupportedError
@@ -25,7 +25,7 @@ CONTAINERS = {"WAV": WAV, "WAVEX": WAV, "RF64": WAV, "FLAC": FLAC, "OGG": OGG, "
 class SndfileRecording:
     """A file held in memory, opened: its header is known, its samples can be read once."""
 
-    def __init__(self, content: bytes, container: str):
+    def __init__(self, content: bytes, container: str, separate: bool = False):
         if container == MP3 and "MP3" not in soundfile.available_formats():
             raise NotSupportedError(
                 "this server's libsndfile is older than 1.1 and reads no MP3: send WAV, FLAC or Ogg"
@@ -39,8 +39,7 @@ class SndfileRecording:
                 f"the file begins like {container} but its header cannot be read, so it is cut short or damaged "
                 f"({error.error_string.rstrip('.')})"
             ) from error
-        check_channels(self.file.channels)
-        self.resampler = Resampler(self.file.samplerate)
+        self.channels = Channels(self.file.samplerate, self.file.channels, separate)
         self.header = Header(
             container=CONTAINERS.get(self.file.format, self.file.format),
             codec=self.file.subtype,
@@ -51,16 +50,16 @@ class SndfileRecording:
         )
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
-        """(n,) float32 at 16 kHz in [-1, 1], about half a second each."""
+        """(n,), or (n, channels) where separate, float32 at 16 kHz in [-1, 1], about half a second each."""
         frames_read = 0
         more = True
         while more:
             frames, more = self._read(frames_read)
             frames_read += len(frames)
-            samples = self.resampler.accept(mixed_down(on_scale(frames)))
+            samples = self.channels.accept(on_scale(frames))
             if samples.size:
                 yield samples
-        if (tail := self.resampler.finish()).size:
+        if (tail := self.channels.finish()).size:
             yield tail
 
     def _read(self, frames_read: int) -> tuple[NDArray[np.float32], bool]:

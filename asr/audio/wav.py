@@ -36,13 +36,14 @@ FORMATS = {
 
 
 class WavReader:
-    """A WAV in packets, cut anywhere, to (n,) float32 at 16 kHz.
+    """A WAV in packets, cut anywhere, to float32 at 16 kHz: (n,) mixed down, (n, channels) where separate.
 
     `check` is called with the header once it is known, and may refuse it.
     """
 
-    def __init__(self, check: Callable[[Header], None]):
+    def __init__(self, check: Callable[[Header], None], separate: bool = False):
         self.check = check
+        self.separate = separate
         self.held = bytearray()  # of the header
         self.skip = 0  # of it, before the next chunk
         self.header_bytes = 0
@@ -55,6 +56,10 @@ class WavReader:
     @property
     def received_s(self) -> float:
         return self.samples.received_s if self.samples else 0.0
+
+    @property
+    def heard(self) -> int:
+        return self.samples.heard if self.samples else 1
 
     def pieces(self, packet: bytes) -> Iterator[bytes]:
         """Of the packet what is samples, a second at a time."""
@@ -128,7 +133,7 @@ class WavReader:
     def _begin_samples(self, size: int) -> None:
         if self.pcm is None:
             raise AudioError("the WAV header is damaged: its samples come before their format")
-        self.samples = PacketReader(self.pcm)
+        self.samples = PacketReader(self.pcm, self.separate)
         self.left = size if 0 < size < UNWRITTEN_BYTES else None
         self.pad = size % 2
 

@@ -66,6 +66,7 @@ class Result:
     no_speech_prob: float  # the model's own probability that nothing was said
     alignment: Alignment | None  # None unless asked for
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
+    channel: int = 0  # from 1 up, where each channel is heard by itself
     evidence: tuple[float, ...] = ()  # finals: what the doubt was told from (confidence.SEGMENT_FEATURES)
 
 
@@ -91,6 +92,7 @@ class Kind(Enum):
 class Event:
     kind: Kind
     time_s: float  # that it belongs to
+    channel: int = 0  # as a result's
 
 
 @dataclass(frozen=True, eq=False)

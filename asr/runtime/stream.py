@@ -89,6 +89,11 @@ class Stream:
                 updates += self._until_timeout(self._with_activity(self._reach(point)))
         return updates
 
+    @property
+    def waits_for(self) -> int:
+        """Samples that must come before anything can become known by itself."""
+        return self._next_point() + self.ahead - self.size
+
     def flush(self) -> list[Update]:
         """Settle everything received so far; the stream goes on."""
         updates = self._settle_all()
@@ -231,7 +236,7 @@ class Stream:
         if tail.tokens or (self.guessed and not results):
             results.append(self._result(tail, is_final=False, stability=PROVISIONAL_STABILITY))
         self.guessed = bool(tail.tokens)
-        return [Update(tuple(results), self._cursors())] if results else []
+        return [Update(tuple(results), self.cursors)] if results else []
 
     def _end_segment(self, samples: int, last: bool = False) -> list[Update]:
         """Settle all that the segment's first samples say; the next segment starts after them."""
@@ -273,7 +278,7 @@ class Stream:
             self.rows_said += len(self.settled.tokens)
         self._advance(samples)
         self.read_to, self.growing, self.settled, self.draft = 0, None, Settled(), ()
-        return [Update(tuple(results), self._cursors())] if results else []
+        return [Update(tuple(results), self.cursors)] if results else []
 
     def _result(self, said: Settled | Reading, is_final: bool, stability: float) -> Result:
         processed_s = self.processed / self.rate
@@ -319,8 +324,9 @@ class Stream:
         return updates
 
     def _event(self, kind: Kind, time_s: float) -> Update:
-        return Update((), self._cursors(), Event(kind, time_s))
+        return Update((), self.cursors, Event(kind, time_s))
 
-    def _cursors(self) -> Cursors:
+    @property
+    def cursors(self) -> Cursors:
         received = self.start + self.size
         return Cursors(received / self.rate, self.processed / self.rate, self.start / self.rate)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from asr.audio import decode
 from asr.audio.resample import Resampler
-from asr.errors import AudioError, InputError
+from asr.errors import AudioError, InputError, NotSupportedError
 
 MANIFEST = "manifest.jsonl"
 
@@ -86,7 +86,7 @@ def load(utterance: Utterance) -> NDArray[np.float32]:
         blocks = list(_blocks(utterance.audio.read_bytes()))
     except FileNotFoundError:
         raise AudioError(f"{utterance.audio} is not there, but its manifest names it (id {utterance.id!r})") from None
-    except (AudioError, OSError) as error:
+    except (AudioError, NotSupportedError, OSError) as error:
         raise AudioError(f"{utterance.audio}: {error}") from error
     return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 

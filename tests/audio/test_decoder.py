@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from asr.audio import decode, decoder
-from asr.audio.dialogue import ERROR, FAULT, FRAME, LENGTH, MAX_FRAME_BYTES, receive_frame
+from asr.audio.dialogue import ERROR, FAULT, FRAME, MAX_FRAME_BYTES, OPENING, receive_frame
 
 RUNS_WILD = """
 from asr.audio import decoder
@@ -61,7 +61,7 @@ def test_no_file_and_no_socket_can_be_opened():
     ],
 )
 def test_whatever_a_decoder_raises_is_told(monkeypatch, raised, kind, said):
-    def fail(content):
+    def fail(content, separate):
         raise raised
 
     monkeypatch.setattr(decode, "open_recording", fail)
@@ -69,7 +69,7 @@ def test_whatever_a_decoder_raises_is_told(monkeypatch, raised, kind, said):
     monkeypatch.setattr(decoder, "watch", lambda: None)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        ours.sendall(LENGTH.pack(3) + b"abc")
+        ours.sendall(OPENING.pack(False, 3) + b"abc")
         decoder.serve(theirs)
         answer = receive_frame(ours)
     assert answer[0] == kind

@@ -24,6 +24,7 @@ FRAME_HOP_S = 0.02
 class EchoService(speech_pb2_grpc.SpeechRecognitionServicer):
     """A segment for every two seconds of bytes, whose two words are their number and their sum.
 
+    Where channels are wanted each by itself, segments are of channel 1 and of channel 2 in turn.
     Models that are no good on purpose: "gone" is UNAVAILABLE, "unknown" is NOT_FOUND, "stuck" never answers.
     """
 
@@ -143,6 +144,7 @@ def _result(content: bytes, start: int, config: Any, is_final: bool = True, stab
         result_end_time=_duration(end_s),
         emission_time=_duration(end_s),
         language_code="en",
+        channel_tag=1 + start // SEGMENT_BYTES % 2 if config.enable_separate_recognition_per_channel else 0,
     )
     best = result.alternatives.add(
         transcript="".join(texts), token_ids=[len(content), 7], avg_logprob=-0.25, no_speech_prob=0.125, doubt=0.375

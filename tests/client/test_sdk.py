@@ -31,6 +31,8 @@ EVERYTHING = Options(words=True, alignment=Level.MEAN_U8)
 def test_public_names_are_these() -> None:
     assert client.__all__ == [
         "FLUSH",
+        "Access",
+        "AccessError",
         "Aligned",
         "Alignment",
         "AsyncClient",

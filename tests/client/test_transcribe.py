@@ -265,6 +265,14 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--output_format", "vtt", "--word_timestamps", "--max_words_per_line", "0", "a.wav"], "from 1 up"),
         (["--alignment", "--alignment_format", "pdf", "a.wav"], "--alignment_format"),
         (["--out", "x", "a.wav"], "--out"),
+        (["--separate_channels", "--text", "a.txt", "a.wav"], "wants a recording with channels"),
+        (["--separate_channels", "--microphone"], "wants a recording with channels"),
+        (["--separate_channels", "--stream", "--sample_rate", "8000", "-"], "wants a recording with channels"),
+        (["--separate_channels", "--stream", "--show_alignment", "a.wav"], "goes with neither"),
+        (["--separate_channels", "--alignment", "--alignment_format", "html", "a.wav"], "goes with neither"),
+        (["--tls_key", "a.pem", "a.wav"], "go together"),
+        (["--local", "--tls_ca", "a.pem", "a.wav"], "wants neither TLS nor a token"),
+        (["--local", "--token_file", "a", "a.wav"], "wants neither TLS nor a token"),
     ],
 )
 def test_wrong_usage_says_what_is_wrong(flags: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

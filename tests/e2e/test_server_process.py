@@ -1,61 +1,26 @@
 """asr-server as people run it: a process with the shipped model, spoken to over its socket, stopped by signals."""
 
-import json
 import queue
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from asr.v1 import speech_pb2, speech_pb2_grpc
+from asr.v1 import speech_pb2
 
 COMMAND = [sys.executable, "-m", "server.main"]
 WAIT_S = 60  # for what must happen; nothing is measured by it
 SECOND = np.zeros(16_000, "<i2").tobytes()
 
 
-class Process:
-    """A server in a process of its own, with its ready line read."""
-
-    def __init__(self, folder, *flags):
-        self.stderr = folder / "stderr"
-        with self.stderr.open("w") as stderr:
-            command = [*COMMAND, "--port", "0", *flags]
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-        self.ready = self.process.stdout.readline()
-        assert self.ready, self.stderr.read_text()
-        self.address = self.ready.split()[2]
-        self.channel = grpc.insecure_channel(self.address)
-        self.speech = speech_pb2_grpc.SpeechRecognitionStub(self.channel)
-        self.health = health_pb2_grpc.HealthStub(self.channel)
-
-    def wait_until_draining(self):
-        for answer in self.health.Watch(health_pb2.HealthCheckRequest(), timeout=WAIT_S):
-            if answer.status == health_pb2.HealthCheckResponse.NOT_SERVING:
-                return
-
-    def calls(self):
-        """What the log says of each call; every line of it is JSON."""
-        entries = [json.loads(line) for line in self.stderr.read_text().splitlines()]
-        return [entry for entry in entries if entry["message"] == "call"]
-
-    def close(self):
-        self.channel.close()
-        self.process.kill()
-        self.process.wait(WAIT_S)
-        self.process.stdout.close()
-
-
 @pytest.fixture
-def server(tmp_path):
-    process = Process(tmp_path)
-    yield process
-    process.close()
+def server(start_server):
+    return start_server()
 
 
 class OpenStream:
@@ -83,6 +48,12 @@ def test_stdout_holds_the_ready_line_alone(server):
     server.process.send_signal(signal.SIGINT)
     assert server.process.stdout.read() == ""
     assert server.process.wait(WAIT_S) == 0
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are looked up in /proc")
+def test_what_decodes_files_is_there_before_the_first_file(server):
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    assert [Path(f"/proc/{child}/cmdline").read_bytes().count(b"asr.audio.decoder") for child in children] == [1]
 
 
 def test_a_stopping_server_lets_open_streams_finish_and_takes_no_new_calls(server):
@@ -115,6 +86,30 @@ def test_a_second_signal_ends_the_wait_for_open_streams(server):
     stream.requests.put(None)
     assert refusal.value.code() == grpc.StatusCode.UNAVAILABLE
     assert server.process.wait(WAIT_S) == 0
+
+
+def test_streams_under_way_when_it_is_told_to_stop_end_well_or_are_told(start_server):
+    server = start_server("--grace_s", "2")
+    streams = [OpenStream(server.speech) for _ in range(6)]
+    for stream in streams:
+        stream.say_and_flush()
+    server.process.send_signal(signal.SIGTERM)
+    for stream in streams[:3]:
+        stream.requests.put(speech_pb2.StreamingRecognizeRequest(audio_content=SECOND))
+        stream.requests.put(None)
+    ends = [ended(stream.call) for stream in streams]
+    for stream in streams[3:]:
+        stream.requests.put(None)
+    assert ends == ["OK"] * 3 + ["UNAVAILABLE"] * 3
+    assert server.process.wait(WAIT_S) == 0
+
+
+def ended(call):
+    try:
+        list(call)
+    except grpc.RpcError as error:
+        return error.code().name
+    return "OK"
 
 
 def failure(*flags):

@@ -98,15 +98,15 @@ class FakeStream:
         timeout_s = self.options.start_timeout_s
         if timeout_s is not None and self.received / RATE >= timeout_s:
             self.finished = True
-            return [Update((), self._cursors(), Event(Kind.TIMEOUT, timeout_s))]
+            return [Update((), self.cursors, Event(Kind.TIMEOUT, timeout_s))]
         seconds = self.received // RATE
         if not self.options.interim or seconds <= self.interims:
             return []
         self.interims = seconds
-        return [Update((self._result(False),), self._cursors())]
+        return [Update((self._result(False),), self.cursors)]
 
     def flush(self):
-        return [*self._final(), Update((), self._cursors(), Event(Kind.FLUSHED, self.received / RATE))]
+        return [*self._final(), Update((), self.cursors, Event(Kind.FLUSHED, self.received / RATE))]
 
     def finish(self):
         self.recognizer.beside()
@@ -117,13 +117,18 @@ class FakeStream:
             return []
         result = self._result(True)
         self.finals = self.received
-        return [Update((result,), self._cursors())]
+        return [Update((result,), self.cursors)]
 
     def _rows(self, is_final):
         heads = self.options.heads
         return tuple(row_at(index, 0, is_final, heads) for index in range(self.recognizer.tokens))
 
-    def _cursors(self):
+    @property
+    def waits_for(self):
+        return RATE - self.received % RATE
+
+    @property
+    def cursors(self):
         return Cursors(self.received / RATE, self.received / RATE, self.finals / RATE)
 
     def _result(self, is_final):

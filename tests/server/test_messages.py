@@ -93,7 +93,6 @@ def test_what_makes_no_sense_is_refused_with_what_would(config, said):
 @pytest.mark.parametrize(
     ("config", "name"),
     [
-        ({"enable_separate_recognition_per_channel": True}, "enable_separate_recognition_per_channel"),
         ({"speech_contexts": [{"phrases": ["heed"]}]}, "speech_contexts"),
     ],
 )

@@ -1,4 +1,7 @@
+import gc
 import threading
+import time
+import weakref
 
 import grpc
 import pytest
@@ -138,7 +141,7 @@ def test_raw_samples_of_which_nothing_is_said_are_refused(serve, live, pcm):
         ({"model": "bigger"}, grpc.StatusCode.NOT_FOUND, "bigger"),
         ({"language_code": "tlh"}, grpc.StatusCode.NOT_FOUND, "tlh"),
         ({"speech_contexts": [{"phrases": ["heed"]}]}, grpc.StatusCode.UNIMPLEMENTED, "speech_contexts"),
-        ({"enable_separate_recognition_per_channel": True}, grpc.StatusCode.UNIMPLEMENTED, "per_channel"),
+        ({"enable_separate_recognition_per_channel": True, "audio_channel_count": 9}, INVALID, "up to 8 channels"),
     ],
 )
 def test_a_config_that_cannot_be_served_has_its_status_and_reason(serve, live, config, status, said):
@@ -229,6 +232,31 @@ def test_one_call_more_than_the_limit_is_told_so_and_a_cancelled_one_makes_room(
     first.cancel()
     ended(running)
     assert list(running.stub.StreamingRecognize(live([pcm(1)])))
+
+
+@pytest.mark.parametrize("end", ["error", "cancelled", "half-close"])
+def test_every_end_of_a_call_lets_go_of_its_audio(serve, fake, held, live, pcm, end):
+    recognizer = fake()
+    running = serve(recognizer)
+    gc.disable()  # it would find what is held in cycles, but only after many calls
+    try:
+        if end == "cancelled":
+            call = running.stub.StreamingRecognize(held([pcm(1)]))
+            next(call)
+            call.cancel()
+        elif end == "error":
+            refused(running.stub.StreamingRecognize(live([pcm(1), b"x"])))
+        else:
+            list(running.stub.StreamingRecognize(live([pcm(1)])))
+        ended(running)
+        stream = weakref.ref(recognizer.streams.pop())
+        running.workers.submit(int).result(WAIT_S)  # a worker holds its last work until the next
+        until = time.monotonic() + WAIT_S
+        while stream() is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert stream() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("end", ["error", "half-close"])

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,10 @@ def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for name in ("bad", "folder"):
         with pytest.raises(AudioError, match=rf"{name}\.wav"):
             load(utterance(tmp_path / f"{name}.wav"))
+
+
+def test_a_recording_whose_reader_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)  # the extra 'media'
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
+    with pytest.raises(AudioError, match=r"a\.m4a: .*'media'"):
+        load(utterance(tmp_path / "a.m4a"))
