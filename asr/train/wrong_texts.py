@@ -49,9 +49,9 @@ def scores(recognizer: Recognizer, name: str, clips: Sequence[tuple[Samples, str
     found = Scores(name)
     for samples, text in clips:
         found.right.append(score(recognizer, samples, text))
-        others = [other for other in texts if normalise(other) != normalise(text)]
-        if others:
-            found.another.append(score(recognizer, samples, others[random.integers(len(others))]))
+        drawn = (texts[index] for index in random.permutation(len(texts)).tolist())
+        if another := next((other for other in drawn if normalise(other) != normalise(text)), ""):
+            found.another.append(score(recognizer, samples, another))
         if (slipped := replaced(text, pool, random)) != text:
             found.third.append(score(recognizer, samples, slipped))
     return found
@@ -69,9 +69,8 @@ def replaced(text: str, pool: Sequence[str], random: np.random.Generator) -> str
     """The text with one of each EACH words, one at least, replaced; as it is where the pool has no others."""
     words = text.split()
     for place in random.choice(len(words), max(1, len(words) // EACH), replace=False):
-        others = [word for word in pool if normalise(word) != normalise(words[place])]
-        if others:
-            words[place] = others[random.integers(len(others))]
+        drawn = (pool[index] for index in random.permutation(len(pool)).tolist())
+        words[place] = next((word for word in drawn if normalise(word) != normalise(words[place])), words[place])
     return " ".join(words)
 
 
