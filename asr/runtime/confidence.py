@@ -71,7 +71,11 @@ def segment_evidence(
 def probability(names: Sequence[str], measures: Sequence[float], weights: Calibration) -> float:
     """The logistic function of the measures, 0 to 1. One that the calibration did not know weighs nothing."""
     total = weights[BIAS] + sum(weights.get(name, 0.0) * value for name, value in zip(names, measures, strict=True))
-    return 1 / (1 + math.exp(-max(-50.0, min(50.0, total))))
+    return sigmoid(total)
+
+
+def sigmoid(value: float) -> float:
+    return 1 / (1 + math.exp(-max(-50.0, min(50.0, value))))
 
 
 def confidence(measures: Sequence[float], log_probs: NDArray[np.float32], weights: Calibration) -> float:
