@@ -2,7 +2,7 @@
 
 PocketSphinx (Huggins-Daines et al. 2006), with the English model in its package, reads a recording twice: first the
 words of the text in order, then their sounds. A word that its dictionary lacks is left out of what it is given, and
-counted.
+counted. So is a text whose end it does not reach.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.errors import HeedError, InputError, OptionError
+from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.manifest import TimedWord
 from asr.train.markdown import number, table
@@ -24,6 +24,7 @@ POCKETSPHINX_FRAMES = 100  # a second
 SILENCES = ("<s>", "</s>", "<sil>", "(NULL)")
 
 Samples = NDArray[np.float32]
+Stretch = tuple[int, int]  # from one of its frames to another
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,11 @@ class Aligned:
 
     words: Sequence[TimedWord]
     unknown: int = 0  # words of the text that the aligner cannot pronounce
+    failed: bool = False  # it could not align this text: then there are no words
 
 
 @dataclass(frozen=True)
 class Aligner:
-    """HeedError from `align`: it cannot align this text."""
-
     name: str
     align: Callable[[Samples, str], Aligned]
 
@@ -56,7 +56,10 @@ def our_aligner(recognizer: Recognizer) -> Aligner:
     options = Options(language=LANGUAGE if LANGUAGE in recognizer.bundle.languages else "")
 
     def align(samples: Samples, text: str) -> Aligned:
-        words = recognizer.align(samples, text, options).words
+        try:
+            words = recognizer.align(samples, text, options).words
+        except HeedError:
+            return Aligned((), failed=True)
         return Aligned([TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words])
 
     return Aligner(f"{recognizer.bundle.name} Align", align)
@@ -75,24 +78,38 @@ def _twice(decoder: Any, samples: Samples, text: str) -> Aligned:
     words = text.split()
     parts = [spoken(word) for word in words]
     there = [bool(one) and all(decoder.lookup_word(part) is not None for part in one) for one in parts]
-    owners = [place for place, one in enumerate(parts) if there[place] for _ in one]
     unknown = sum(bool(one) and not known for one, known in zip(parts, there, strict=True))
+    owners = [place for place, one in enumerate(parts) if there[place] for _ in one]
     if not owners:
-        raise InputError("no word of the text is in the dictionary")
+        return Aligned((), unknown, failed=True)
     pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     try:
         decoder.set_align_text(" ".join(part for one, known in zip(parts, there, strict=True) if known for part in one))
-        _listen(decoder, pcm)
-        if decoder.hyp() is None:
-            raise InputError("the words were not found")
+        found = _words(decoder, pcm)
+        if len(found) != len(owners):  # it lost its way, and ends amid the text
+            return Aligned((), unknown, failed=True)
+        found = _sounds(decoder, pcm, found)
+    except RuntimeError:  # its only kind
+        return Aligned((), unknown, failed=True)
+    return Aligned(_whole(words, owners, found), unknown)
+
+
+def _words(decoder: Any, pcm: bytes) -> list[Stretch]:
+    _listen(decoder, pcm)
+    if decoder.hyp() is None:
+        return []
+    return [(one.start_frame, one.end_frame + 1) for one in decoder.seg() if one.word not in SILENCES]
+
+
+def _sounds(decoder: Any, pcm: bytes, found: list[Stretch]) -> list[Stretch]:
+    """The same more exactly, where the second reading comes to the text's end; the first did."""
+    try:
         decoder.set_alignment()
         _listen(decoder, pcm)
-        found = [one for one in decoder.get_alignment() if one.name not in SILENCES]
-    except RuntimeError as error:  # its only kind
-        raise InputError(f"the words were not found: {error}") from error
-    if len(found) != len(owners):
-        raise InputError(f"{len(found)} of {len(owners)} words were found")
-    return Aligned(_whole(words, owners, found), unknown)
+        again = [one for one in decoder.get_alignment() if one.name not in SILENCES]
+    except RuntimeError:
+        return found
+    return [(one.start, one.start + one.duration) for one in again] if len(again) == len(found) else found
 
 
 def spoken(word: str) -> list[str]:
@@ -107,12 +124,11 @@ def _listen(decoder: Any, pcm: bytes) -> None:
     decoder.end_utt()
 
 
-def _whole(words: Sequence[str], owners: Sequence[int], found: Sequence[Any]) -> list[TimedWord]:
+def _whole(words: Sequence[str], owners: Sequence[int], found: Sequence[Stretch]) -> list[TimedWord]:
     """The words of the text, each from its first part to its last."""
-    times: dict[int, tuple[int, int]] = {}
-    for owner, part in zip(owners, found, strict=True):
-        first, _ = times.get(owner, (part.start, 0))
-        times[owner] = (first, part.start + part.duration)
+    times: dict[int, Stretch] = {}
+    for owner, (first, last) in zip(owners, found, strict=True):
+        times[owner] = (times.get(owner, (first, last))[0], last)
     return [
         TimedWord(words[owner], first / POCKETSPHINX_FRAMES, last / POCKETSPHINX_FRAMES)
         for owner, (first, last) in times.items()
@@ -126,12 +142,8 @@ def fit(aligner: Aligner, name: str, clips: Iterable[tuple[Samples, str, Sequenc
     errors: list[float] = []
     for samples, text, truth in clips:
         texts, said = texts + 1, said + len(truth)
-        try:
-            aligned = aligner.align(samples, text)
-        except HeedError:
-            failed += 1
-            continue
-        written, unknown = written + len(aligned.words), unknown + aligned.unknown
+        aligned = aligner.align(samples, text)
+        failed, unknown, written = failed + aligned.failed, unknown + aligned.unknown, written + len(aligned.words)
         errors += errors_of(truth, aligned.words)
     return Fit(Onsets(aligner.name, name, said, written, tuple(errors)), texts, failed, unknown)
 
