@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# Of a word: what its tokens' probabilities say, what the CTC head says of its letters, how widely it looked, and how
-# probable its neighbours are: what is misheard is seldom one word alone.
-FEATURES = ("mean_log_prob", "least_log_prob", "fit", "entropy", "short", "around")
+# Of a word: what its tokens' probabilities say, what the CTC head says of its letters, how widely it looked, the
+# logarithm of how surprising it is, which tells 0.99 from 0.9 as well as 0.5 from 0.05, and how probable its
+# neighbours are: what is misheard is seldom one word alone.
+FEATURES = ("mean_log_prob", "least_log_prob", "fit", "entropy", "short", "surprise", "around")
 AROUND = 3  # words on either side
 # Of a segment: the same on average, letters that only one of text and CTC head has, and how sharply its tokens looked.
-SEGMENT_FEATURES = ("mean_log_prob", "least_log_prob", "fit", "entropy", "unwritten", "unheard", "sharp")
+SEGMENT_FEATURES = ("mean_log_prob", "least_log_prob", "fit", "entropy", "surprise", "unwritten", "unheard", "sharp")
 BIAS = "bias"
 LEAST = -8.0  # a logarithm of which more would say no more
+LEAST_SURPRISE = 1e-3  # nats, below which less would say no more
 FLATTEST = 1e-3  # a largest weight below which less would say no more
 
 Calibration = Mapping[str, float]  # a weight for each measure and for BIAS; {}: none
@@ -33,7 +35,8 @@ def evidence(text: str, log_probs: NDArray[np.float32], fit: float, entropies: S
     """
     mean, least = (max(float(value), LEAST) for value in (log_probs.mean(), log_probs.min()))
     spread = sum(entropies) / len(entropies) if entropies else 0.0
-    return mean, least, max(float(fit), LEAST), spread, 1 / (1 + sum(map(str.isalnum, text)))
+    short, surprise = 1 / (1 + sum(map(str.isalnum, text))), math.log(max(-mean, LEAST_SURPRISE))
+    return mean, least, max(float(fit), LEAST), spread, short, surprise
 
 
 def in_company(words: Sequence[tuple[float, ...]], before: Sequence[float] = ()) -> list[tuple[float, ...]]:
@@ -60,12 +63,12 @@ def segment_evidence(
     heard    letters that the CTC head heard; None: nobody counted
     peaks    the largest weight of each token's attention
     """
-    mean, least, fit, spread = np.mean(words, axis=0).tolist()[:4] if words else (0.0,) * 4
+    mean, least, fit, spread, _, surprise = np.mean(words, axis=0).tolist()[:6] if words else (0.0,) * 6
     if heard is None:
         heard = written
     more = max(written, heard, 1)
     sharp = float(np.log(np.maximum(peaks, FLATTEST)).mean()) if len(peaks) else 0.0
-    return mean, least, fit, spread, max(0, heard - written) / more, max(0, written - heard) / more, sharp
+    return mean, least, fit, spread, surprise, max(0, heard - written) / more, max(0, written - heard) / more, sharp
 
 
 def probability(names: Sequence[str], measures: Sequence[float], weights: Calibration) -> float:

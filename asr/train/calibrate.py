@@ -4,8 +4,8 @@
 
 Each utterance is recognised in each mode, whole, broken off and amid noise, and the noises alone: what is easy teaches
 little of when to doubt. A word is right where the true text has it in its place, a segment is bad where half of its
-words or more are wrong, or where nothing was said; some are made so. Logistic regression (confidence.py has the
-measures) goes into model.json, whose other parts stay as they are.
+words or more are wrong, or where nothing was said. Logistic regression (confidence.py has the measures) goes into
+model.json, whose other parts stay as they are.
 """
 
 import argparse
@@ -32,7 +32,6 @@ from asr.train.score import normalise
 from asr.train.trials import Trial, amid_noise, whole_and_cut
 
 MODES = ("full", "640ms")
-MADE_OF = 32  # of so many good segments one is made bad, in two ways
 RIDGE = 1e-3  # keeps the weights of measures that tell little near 0
 ROUNDS = 50
 BINS = 10
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = [one for name, each in sets.items() if name not in options.noises for one in spread(each, options.limit)]
         noises = [one for name in options.noises for one in spread(sets[name], options.limit)]
         words, segments = judge(recognizer, chain(whole_and_cut([*said, *noises]), amid_noise(said, noises)))
-        confidence, doubt = fit(words, FEATURES), fit(doubted(segments), SEGMENT_FEATURES)
+        confidence, doubt = fit(words, FEATURES), fit(replace(segments, right=~segments.right), SEGMENT_FEATURES)
         bundle = replace(Bundle.load(options.model), confidence=confidence, doubt=doubt)
         bundle.save(options.model)
     except (HeedError, OSError) as error:
@@ -96,27 +95,6 @@ def judge(recognizer: Recognizer, trials: Iterable[Trial]) -> tuple[Judged, Judg
             if len(finals) == 1:  # else nobody knows which words of the text belong to which
                 segments.append((finals[0].evidence, not trial.is_bad(finals[0].text)))
     return as_judged(words, "words"), as_judged(segments, "segments")
-
-
-def doubted(segments: Judged) -> Judged:
-    """Segments with whether they are bad, and to them some whose text has gaps or says things twice: a model does so
-    too seldom for a fit to learn from it."""
-    good = segments.measures[segments.right][::MADE_OF]
-    made = np.array([changed for one in good for changed in (retold(one, 0.5), retold(one, 1.5))])
-    return Judged(
-        np.concatenate([segments.measures, made]), np.concatenate([~segments.right, np.ones(len(made), np.bool_)])
-    )
-
-
-def retold(measures: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """The measures of a segment (SEGMENT_FEATURES) as if so much of its text were written: less than 1 leaves some of
-    it out, more says some of it twice."""
-    told = measures.copy()
-    unwritten, unheard = (SEGMENT_FEATURES.index(name) for name in ("unwritten", "unheard"))
-    heard = (1 - measures[unheard]) / max(1 - measures[unwritten], 1e-3)  # letters for each that is written
-    more = max(heard, share)
-    told[unwritten], told[unheard] = max(0.0, heard - share) / more, max(0.0, share - heard) / more
-    return told
 
 
 def as_judged(pairs: Sequence[tuple[tuple[float, ...], bool]], what: str) -> Judged:

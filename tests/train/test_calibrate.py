@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from asr.errors import InputError
-from asr.runtime.confidence import SEGMENT_FEATURES, probability
+from asr.runtime.confidence import probability
 from asr.runtime.result import Word
-from asr.train.calibrate import Judged, area, as_judged, calibration_error, doubted, fit, retold, right_words, spread
+from asr.train.calibrate import Judged, area, as_judged, calibration_error, fit, right_words, spread
 
 
 def written(text):
@@ -41,25 +41,6 @@ def test_a_measure_that_never_changes_weighs_nothing():
     weights = fit(Judged(measures, np.tile([False, True, True, True], 25)), ("one", "two"))
     assert weights["two"] == 0
     assert weights["one"] > 0
-
-
-def test_gaps_and_repeats_are_made_of_good_segments():
-    plain = np.zeros(len(SEGMENT_FEATURES))
-    unwritten, unheard = (SEGMENT_FEATURES.index(name) for name in ("unwritten", "unheard"))
-    assert retold(plain, 1.0).tolist() == plain.tolist()
-    assert retold(plain, 0.5)[unwritten] == 0.5
-    assert retold(plain, 1.5)[unheard] == pytest.approx(1 / 3)
-    faint = plain.copy()
-    faint[unheard] = 0.5  # half of the letters were heard, and all of the half that is left
-    assert retold(faint, 0.5).tolist() == plain.tolist()
-
-    rows = np.tile(plain, (20, 1))
-    judged = doubted(Judged(rows, np.arange(20) >= 4))  # 16 are good: one of them is made bad
-    assert len(judged.measures) == 22
-    assert judged.right.tolist() == [True] * 4 + [False] * 16 + [True] * 2
-    weights = fit(judged, SEGMENT_FEATURES)
-    assert weights["unwritten"] > 0
-    assert weights["unheard"] > 0
 
 
 def test_nothing_to_tell_apart_is_an_error():
