@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from asr.runtime import ctc
 from asr.runtime import times as timing
 from asr.runtime import words as wording
-from asr.runtime.confidence import SEGMENT_FEATURES, confidence, evidence, probability, segment_evidence
+from asr.runtime.confidence import (
+    AROUND,
+    SEGMENT_FEATURES,
+    confidence,
+    evidence,
+    in_company,
+    probability,
+    segment_evidence,
+)
 from asr.runtime.loudness import STEP, levels, loud
 from asr.runtime.policy import Evidence
 from asr.runtime.result import Result, Row, Word
@@ -306,12 +314,20 @@ def words_of(
     """The words with their times, none before the last settled word's end."""
     said_s = settled.words[-1].end_s - place.start_s if settled.words else -np.inf
     hop_s, weights = recognizer.bundle.frame_hop_s, recognizer.bundle.confidence
+    alone = [
+        evidence(
+            span.text,
+            log_probs[span.first : span.last],
+            fit,
+            [row.entropy for row in rows[span.first : span.last]],
+        )
+        for span, fit in zip(spans, fits, strict=True)
+    ]
+    before = [word.evidence[0] for word in settled.words[-AROUND:]]
     words = []
-    for span, start, end, fit in zip(spans, times.starts, times.ends, fits, strict=True):
+    for span, start, end, measures in zip(spans, times.starts, times.ends, in_company(alone, before), strict=True):
         first_s, last_s = sounding_part(max(start * hop_s, said_s), max(end * hop_s, said_s), sounding)
-        said = log_probs[span.first : span.last]
-        measures = evidence(span.text, said, fit, [row.entropy for row in rows[span.first : span.last]])
-        sure = confidence(measures, said, weights)
+        sure = confidence(measures, log_probs[span.first : span.last], weights)
         words.append(
             Word(span.text, place.start_s + first_s, place.start_s + last_s, sure, place.processed_s, measures)
         )
@@ -408,7 +424,12 @@ def judged(final: Result, said: Settled, samples: NDArray[np.float32], recognize
         )
     written = [wording.letters(word.text) for word in said.words]
     heard = None if None in written else said.heard  # figures: nobody knows how many letters they are
-    measures = segment_evidence([word.evidence for word in said.words], sum(n or 0 for n in written), heard)
+    measures = segment_evidence(
+        [word.evidence for word in said.words],
+        sum(n or 0 for n in written),
+        heard,
+        [float(row.weights.max()) for row in said.rows],
+    )
     doubt = probability(SEGMENT_FEATURES, measures, bundle.doubt) if bundle.doubt else 0.0
     return replace(final, alignment=alignment, doubt=doubt, evidence=measures)
 

@@ -8,6 +8,7 @@ long     hours of speech in one stream: cost and memory as it goes on; and speec
 streams  more and more streams in real time, until their results come too late
 silence  words written where nothing is said
 onsets   when words begin, against when they truly do (sets with word times)
+known    known texts aligned, beside a forced aligner; and whether the score tells a text that is not of the recording
 trust    whether high confidence means that a word is right
 
 What is measured is what ships: the recogniser that serves, fed as a live stream is. Each row is appended to
@@ -21,7 +22,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import crowd, trust
+from asr.train import aligners, crowd, trust, wrong_texts
 from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
@@ -56,6 +57,7 @@ from asr.train.manifest import Utterance, load
 from asr.train.peers import LANGUAGE, SAMPLE_RATE
 from asr.train.report import POOLED
 from asr.train.score import Counts, count, pool
+from asr.train.trials import whole_and_cut
 
 ROWS = "bench.jsonl"
 LIVE = "640ms"  # the latency mode of all tables but the first
@@ -65,6 +67,9 @@ CLIPS_S = 600.0  # of speech in a long stream, again and again: any ten minutes 
 ROW_S = 600.0
 LEAST_ROWS = 4  # of a long stream, where it is a short one
 UNBROKEN_S = 300.0
+NO_ALIGNMENT = "none"
+# What the results of a long stream carry of where tokens looked: rows, and in them every head.
+ALIGNMENTS = {NO_ALIGNMENT: (False, False), "mean": (True, False), "full": (True, True)}
 NOT_RECORDED = {"digital silence": np.zeros(30 * SAMPLE_RATE, np.float32), "quiet room": hiss(30.0)}
 
 Note = Callable[[str, Mapping[str, Any]], None]  # keeps a row of a table
@@ -86,8 +91,9 @@ class Bench:
         language = LANGUAGE if LANGUAGE in self.recognizer.bundle.languages else ""
         return Options(latency_mode=mode, policy=policy, language=language, rescore=rescored)
 
-    def feed(self, mode: str = LIVE) -> Feed:
-        return Feed(self.recognizer.stream(self.ask(mode)))
+    def feed(self, mode: str = LIVE, alignment: str = NO_ALIGNMENT) -> Feed:
+        rows, heads = ALIGNMENTS[alignment]
+        return Feed(self.recognizer.stream(replace(self.ask(mode), alignment=rows, heads=heads)))
 
     def clips(self) -> list[Clip]:
         return choose(self.speech, CLIPS_S)
@@ -140,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", type=_modes, metavar="640", help="latency: only this mode, or several by commas (all)")
     add("--limit", type=_count, metavar="N", help="latency: only the first N utterances of each set (all)")
     add("--hours", type=_amount, default=2.0, metavar="H", help="long: of audio (%(default)s)")
+    levels = "|".join(ALIGNMENTS)
+    add("--alignment", type=_levels, default=[NO_ALIGNMENT], metavar=levels, help="long: or several by commas (none)")
     add("--seconds", type=_amount, default=30.0, metavar="S", help="streams: of audio in each (%(default)s)")
     add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")
     add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: of each set, looped (%(default)s)")
@@ -149,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="onsets, trust: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too (repeatable)",
+        help="onsets, trust: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too; known: pocketsphinx",
     )
     add(
         "--live_peer",
@@ -175,6 +183,13 @@ def _tables(text: str) -> list[str]:
     names = _names(text)
     if not names or not all(name in TABLES for name in names):
         raise argparse.ArgumentTypeError(f"{text!r} is no table: expected {', '.join(TABLES)}, or several of them")
+    return names
+
+
+def _levels(text: str) -> list[str]:
+    names = _names(text)
+    if not names or not all(name in ALIGNMENTS for name in names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no level of alignment: expected {', '.join(ALIGNMENTS)}")
     return names
 
 
@@ -302,20 +317,24 @@ def _trial(name: str, utterance: Utterance, setting: Setting, heard: Heard) -> T
 
 def long(bench: Bench) -> Table:
     clips, total_s = bench.clips(), 3600 * bench.options.hours
-    stretches = listen_long(bench, clips, total_s, min(ROW_S, total_s / LEAST_ROWS))
-    slope = slope_of(stretches)
+    row_s = min(ROW_S, total_s / LEAST_ROWS)
+    stretches = {name: listen_long(bench, clips, total_s, row_s, name) for name in bench.options.alignment}
+    slopes = {name: slope_of(rows) for name, rows in stretches.items()}
     whole = listen_unbroken(bench, clips, min(UNBROKEN_S, total_s))
     values = {
-        "stretches": [asdict(row) for row in stretches],
-        "slope": slope and asdict(slope),
+        "stretches": [asdict(row) for rows in stretches.values() for row in rows],
+        "slopes": {name: slope and asdict(slope) for name, slope in slopes.items()},
         "unbroken": {**asdict(whole), "words_lost": whole.words_lost},
     }
-    return Table(f"{long_text(stretches, slope)}\n\n{unbroken_text(whole)}", values)
+    parts = [long_text(rows, slopes[name]) for name, rows in stretches.items()]
+    return Table("\n\n".join([*parts, unbroken_text(whole)]), values)
 
 
-def listen_long(bench: Bench, clips: Sequence[Clip], total_s: float, row_s: float) -> list[Stretch]:
+def listen_long(
+    bench: Bench, clips: Sequence[Clip], total_s: float, row_s: float, alignment: str = NO_ALIGNMENT
+) -> list[Stretch]:
     """Clips with pauses between, again and again, in one stream; a row for each row_s, to the end of a clip."""
-    feed = bench.feed()
+    feed = bench.feed(LIVE, alignment)
     rows: list[Stretch] = []
     fed_s = 0.0
     for part in limited(spaced(clips), total_s):
@@ -325,15 +344,15 @@ def listen_long(bench: Bench, clips: Sequence[Clip], total_s: float, row_s: floa
         if over:
             feed.finish()
         if over or fed_s >= row_s * (len(rows) + 1):
-            rows.append(stretch(feed.take(), fed_s))
+            rows.append(stretch(feed.take(), fed_s, alignment))
             bench.note("long", asdict(rows[-1]))
     return rows
 
 
-def stretch(heard: Heard, until_s: float) -> Stretch:
+def stretch(heard: Heard, until_s: float, alignment: str = NO_ALIGNMENT) -> Stretch:
     minutes, words = heard.audio_s / 60, len(heard.words)
     cpu_s, wall_s = heard.cpu_s / minutes, heard.wall_s / minutes
-    return Stretch(until_s / 60, minutes, cpu_s, wall_s, resident_mib(), words, heard.broken)
+    return Stretch(until_s / 60, minutes, cpu_s, wall_s, resident_mib(), words, heard.broken, alignment)
 
 
 def resident_mib() -> float:
@@ -411,7 +430,8 @@ def onsets(bench: Bench) -> Table:
     if not bench.timed:
         return Table("No set has word times.", [])
     timers = timing.our_timers(bench.recognizer)
-    timers += [timing.peer_timer(peer, bench.options.threads) for peer in bench.options.peer]
+    peers = [peer for peer in bench.options.peer if peer != aligners.POCKETSPHINX]  # it is given the text
+    timers += [timing.peer_timer(peer, bench.options.threads) for peer in peers]
     rows = []
     for name, utterances in bench.timed.items():
         clips = [(load(one), one.text, one.words) for one in utterances[: bench.options.limit]]
@@ -421,17 +441,41 @@ def onsets(bench: Bench) -> Table:
     return Table(timing.as_text(rows), [asdict(row) for row in rows])
 
 
+def known(bench: Bench) -> Table:
+    recognizer, limit = bench.recognizer, bench.options.limit
+    placers = [aligners.our_aligner(recognizer)]
+    placers += [aligners.peer_aligner(peer) for peer in bench.options.peer if peer == aligners.POCKETSPHINX]
+    fits: list[aligners.Fit] = []
+    scores: list[wrong_texts.Scores] = []
+    for name, utterances in bench.timed.items():
+        clips = [(load(one), one.text, one.words) for one in utterances[:limit]]
+        for placer in placers:
+            fits.append(aligners.fit(placer, name, clips))
+            bench.note("known", asdict(fits[-1]))
+    for name, utterances in {**bench.speech, **bench.timed}.items():
+        scores.append(wrong_texts.scores(recognizer, name, [(load(one), one.text) for one in utterances[:limit]]))
+        bench.note("wrong texts", asdict(scores[-1]))
+    text = f"{aligners.as_text(fits)}\n\n" if fits else "No set has word times.\n\n"
+    values = {
+        "onsets": [asdict(row) for row in fits],
+        "scores": [asdict(row) for row in scores],
+        "threshold": wrong_texts.threshold(scores),
+    }
+    return Table(text + wrong_texts.as_text(scores), values)
+
+
 def trusted(bench: Bench) -> Table:
     recognizer, limit = bench.recognizer, bench.options.limit
     trusters = [
         trust.our_truster(recognizer, mode) for mode in ("full", LIVE) if mode in recognizer.bundle.latency_modes
     ]
-    peers = [peer for peer in bench.options.peer if not peer.startswith("openai-whisper")]  # it gives words no trust
+    # the others give words no trust
+    peers = [peer for peer in bench.options.peer if not peer.startswith(("openai-whisper", aligners.POCKETSPHINX))]
     trusters += [trust.peer_truster(peer, bench.options.threads) for peer in peers]
     heard = [one for sets in (bench.speech, bench.silent) for each in sets.values() for one in each[:limit]]
     rows = []
     for truster in trusters:
-        rows.append(trust.trust(truster, trust.trials(heard)))
+        rows.append(trust.trust(truster, whole_and_cut(heard)))
         bench.note("trust", asdict(rows[-1]))
     return Table(trust.as_text(rows), [asdict(row) for row in rows])
 
@@ -442,6 +486,7 @@ TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "streams": streams,
     "silence": silence,
     "onsets": onsets,
+    "known": known,
     "trust": trusted,
 }
 

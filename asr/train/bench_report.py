@@ -78,6 +78,7 @@ class Stretch:
     resident_mib: float  # at its end
     words: int
     broken: int
+    alignment: str = "none"  # what its results carried of where tokens looked
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,24 @@ def _delay(delay: Delay) -> str:
 
 
 def long_text(rows: Sequence[Stretch], slope: Slope | None) -> str:
-    head = ["until minute", "CPU s a minute", "wall s a minute", "resident MiB", "words a minute", "taken back"]
+    head = [
+        "alignment",
+        "until minute",
+        "CPU s a minute",
+        "wall s a minute",
+        "resident MiB",
+        "words a minute",
+        "taken back",
+    ]
     body = []
     for row in rows:
-        cells = [f"{row.until_min:.1f}", f"{row.cpu_s:.2f}", f"{row.wall_s:.2f}", f"{row.resident_mib:.1f}"]
+        cells = [
+            row.alignment,
+            f"{row.until_min:.1f}",
+            f"{row.cpu_s:.2f}",
+            f"{row.wall_s:.2f}",
+            f"{row.resident_mib:.1f}",
+        ]
         body.append([*cells, f"{row.words / row.minutes:.0f}", str(row.broken)])
     grows = "Too short to tell whether it grows."
     if slope is not None:

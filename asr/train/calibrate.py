@@ -1,10 +1,11 @@
 """asr-calibrate: fit how sure a word is, and how doubtful a segment, on recordings with their texts.
 
-    asr-calibrate --model DIR --data DATA/train --sets accented,read --limit 150
+    asr-calibrate --model DIR --data DATA/train --sets accented,read --noises noise,music --limit 150
 
-Each utterance is recognised in each mode; a word is right where the true text has it in its place, a segment is bad
-where half of its words or more are wrong, or where nothing was said. Logistic regression (confidence.py has the
-measures) goes into model.json, whose other parts stay as they are.
+Each utterance is recognised in each mode, whole, broken off and amid noise, and the noises alone: what is easy teaches
+little of when to doubt. A word is right where the true text has it in its place, a segment is bad where half of its
+words or more are wrong, or where nothing was said. Logistic regression (confidence.py has the measures) goes into
+model.json, whose other parts stay as they are.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -24,12 +26,12 @@ from asr.runtime.bundle import Bundle
 from asr.runtime.confidence import BIAS, FEATURES, SEGMENT_FEATURES
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.evaluate import read_sets
-from asr.train.manifest import Utterance, load
+from asr.train.manifest import Utterance
 from asr.train.peers import LANGUAGE
-from asr.train.score import count, normalise
+from asr.train.score import normalise
+from asr.train.trials import Trial, amid_noise, whole_and_cut
 
 MODES = ("full", "640ms")
-BAD_WER = 50.0  # per cent, from which a segment is bad
 RIDGE = 1e-3  # keeps the weights of measures that tell little near 0
 ROUNDS = 50
 BINS = 10
@@ -49,14 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--model", type=Path, required=True, metavar="DIR", help="the exported folder whose model.json is written")
     add("--data", type=Path, required=True, metavar="DIR", help="the folder of sets, not those that are reported on")
     add("--sets", type=lambda text: text.split(","), metavar="A,B", help="of these (all)")
+    add(
+        "--noises", type=lambda text: text.split(","), default=[], metavar="A,B", help="sets where nobody speaks (none)"
+    )
     add("--limit", type=int, default=150, metavar="N", help="utterances of each set (%(default)s)")
     add("--threads", type=int, default=1, metavar="N")
     options = parser.parse_args(arguments)
     try:
         recognizer = Recognizer.load(options.model, options.threads)
-        sets = read_sets(options.data, options.sets)
-        utterances = [one for each in sets.values() for one in spread(each, options.limit)]
-        words, segments = judge(recognizer, utterances)
+        sets = read_sets(options.data, options.sets and [*options.sets, *options.noises])
+        said = [one for name, each in sets.items() if name not in options.noises for one in spread(each, options.limit)]
+        noises = [one for name in options.noises for one in spread(sets[name], options.limit)]
+        words, segments = judge(recognizer, chain(whole_and_cut([*said, *noises]), amid_noise(said, noises)))
         confidence, doubt = fit(words, FEATURES), fit(replace(segments, right=~segments.right), SEGMENT_FEATURES)
         bundle = replace(Bundle.load(options.model), confidence=confidence, doubt=doubt)
         bundle.save(options.model)
@@ -75,20 +81,19 @@ def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
     return [utterances[place] for place in places]
 
 
-def judge(recognizer: Recognizer, utterances: Iterable[Utterance]) -> tuple[Judged, Judged]:
+def judge(recognizer: Recognizer, trials: Iterable[Trial]) -> tuple[Judged, Judged]:
     """Words and segments with whether they were right; InputError where all or none were."""
     bundle = recognizer.bundle
     language = LANGUAGE if LANGUAGE in bundle.languages else ""
     words: list[tuple[tuple[float, ...], bool]] = []
     segments: list[tuple[tuple[float, ...], bool]] = []
-    for utterance in utterances:
-        samples = load(utterance)
+    for trial in trials:
         for mode in (mode for mode in MODES if mode in bundle.latency_modes):
-            finals = recognizer.transcribe(samples, Options(mode, language, interim=False)).segments
+            finals = recognizer.transcribe(trial.samples, Options(mode, language, interim=False)).segments
             heard = [word for final in finals for word in final.words]
-            words += zip((word.evidence for word in heard), right_words(utterance.text, heard), strict=True)
+            words += zip((word.evidence for word in heard), right_words(trial.text, heard), strict=True)
             if len(finals) == 1:  # else nobody knows which words of the text belong to which
-                segments.append((finals[0].evidence, not is_bad(utterance.text, finals[0].text)))
+                segments.append((finals[0].evidence, not trial.is_bad(finals[0].text)))
     return as_judged(words, "words"), as_judged(segments, "segments")
 
 
@@ -121,11 +126,6 @@ def right_words(text: str, words: Sequence[Written]) -> list[bool]:
         right.append(bool(hits[place : place + len(parts)].all()))
         place += len(parts)
     return right
-
-
-def is_bad(text: str, written: str) -> bool:
-    wer = count(text, written).wer
-    return wer is None or wer >= BAD_WER
 
 
 def fit(judged: Judged, names: Sequence[str]) -> dict[str, float]:

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from asr.errors import OptionError
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train.calibrate import area, calibration_error, is_bad, right_words
-from asr.train.manifest import Utterance, load
+from asr.train.calibrate import area, calibration_error, right_words
 from asr.train.markdown import number, table
 from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, package
-
-CUT = 0.6  # of an utterance that is broken off, often amid a word
+from asr.train.trials import CUT, Trial
 
 Samples = NDArray[np.float32]
 
@@ -87,26 +85,17 @@ def peer_truster(told: str, threads: int) -> Truster:
     return Truster(name, hear)
 
 
-def trials(utterances: Iterable[Utterance]) -> Iterable[tuple[Samples, str]]:
-    """Each as it is and, where somebody speaks, broken off: what is then not said cannot be written rightly."""
-    for utterance in utterances:
-        samples = load(utterance)
-        yield samples, utterance.text
-        if utterance.text:
-            yield samples[: round(CUT * samples.size)], utterance.text
-
-
-def trust(truster: Truster, recordings: Iterable[tuple[Samples, str]]) -> Trust:
+def trust(truster: Truster, trials: Iterable[Trial]) -> Trust:
     """Of one segment in a recording it is known whether it is bad; of several it is not, and they are not counted."""
     sure: list[float] = []
     right: list[bool] = []
     judged: list[tuple[float, bool]] = []
-    for samples, text in recordings:
-        words, segments = truster.hear(samples)
+    for trial in trials:
+        words, segments = truster.hear(trial.samples)
         sure += [word.sure for word in words]
-        right += right_words(text, words)
+        right += right_words(trial.text, words)
         if len(segments) == 1:
-            judged.append((segments[0].sure, not is_bad(text, segments[0].text)))
+            judged.append((segments[0].sure, not trial.is_bad(segments[0].text)))
     good = np.array([ok for _, ok in judged], bool)
     return Trust(
         truster.name,
@@ -135,5 +124,6 @@ def as_text(rows: Sequence[Trust]) -> str:
         ]
         for row in rows
     ]
-    told = f"Each recording whole and cut to {100 * CUT:.0f} %; a segment is bad where half of its words are wrong."
+    told = f"Each recording whole and cut to {100 * CUT:.0f} %; a segment is bad where half of its words are wrong, "
+    told += "of one that is cut: by the beginning of the text, of about its length, that agrees best."
     return table(head, body) + f"\n\n{told}"

@@ -84,3 +84,16 @@ def test_silence_longer_than_the_model_hears_moves_nothing(recognizer, speak):
     np.testing.assert_allclose(starts, [40 + WORD_S * at for at in range(3)], atol=0.06)
     assert known.duration_s == pytest.approx(80 + 3 * WORD_S)
     assert all(word.emission_s == known.duration_s for word in known.words)
+
+
+def test_a_slip_in_a_long_text_scores_less_than_half(recognizer, speak):
+    samples = speak("_ a b c d e f g h i")
+    assert recognizer.align(samples, "a b c d e f g h i").score > 0.5
+    assert recognizer.align(samples, "a b c r s t g h i").score < 0.5
+
+
+def test_what_is_heard_and_not_written_scores_less(recognizer, speak):
+    samples = speak("_ a b c d e f g h")
+    assert recognizer.align(samples, "a b c d").score == pytest.approx(
+        0.5 * recognizer.align(samples, "a b c d e f g h").score
+    )

@@ -96,7 +96,7 @@ def test_all_tables_are_printed_and_written(run, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "bench.md").read_text() == printed
     assert [line for line in printed.splitlines() if line.startswith("###")] == [f"### {name}" for name in bench.TABLES]
     assert printed.startswith("tones (tones). 1 thread(s) on ")
-    assert {row["table"] for row in rows_in(tmp_path / "out")} == {*bench.TABLES, "unbroken"}
+    assert {row["table"] for row in rows_in(tmp_path / "out")} == {*bench.TABLES, "unbroken", "wrong texts"}
     assert [row["streams"] for row in found["streams"]] == [1, 2]
     assert [row["points"] for row in found["streams"]] == [1, 2]  # at 640 ms, each
     assert found["config"]["seconds"] == 0.8
@@ -157,7 +157,19 @@ def test_a_long_stream_is_told_row_by_row(run, recognizer):
     assert sum(row["minutes"] for row in found["stretches"]) == pytest.approx(0.3)
     assert all(row["resident_mib"] > 1 and not row["broken"] for row in found["stretches"])
     assert sum(row["words"] for row in found["stretches"]) == 45  # 12, 10, 5, 12 and what begins of 10
-    assert found["slope"] is None
+    assert found["slopes"] == {"none": None}
+
+
+def test_a_long_stream_is_measured_with_each_level_of_alignment(run, monkeypatch):
+    asked = []
+    stream = tones.Recognizer.stream
+    monkeypatch.setattr(
+        tones.Recognizer, "stream", lambda self, options: asked.append(options) or stream(self, options)
+    )
+    found = run("--table", "long", "--hours", "0.005", "--alignment", "none,full")["long"]
+    assert [row["alignment"] for row in found["stretches"]] == ["none"] * 4 + ["full"] * 4
+    assert found["slopes"] == {"none": None, "full": None}
+    assert [(one.alignment, one.heads) for one in asked[:2]] == [(False, False), (True, True)]
 
 
 def test_speech_without_pause_loses_no_word(run):

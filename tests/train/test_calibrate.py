@@ -4,7 +4,7 @@ import pytest
 from asr.errors import InputError
 from asr.runtime.confidence import probability
 from asr.runtime.result import Word
-from asr.train.calibrate import Judged, area, as_judged, calibration_error, fit, is_bad, right_words, spread
+from asr.train.calibrate import Judged, area, as_judged, calibration_error, fit, right_words, spread
 
 
 def written(text):
@@ -24,12 +24,6 @@ def written(text):
 )
 def test_a_word_is_right_where_the_text_has_it(said, heard, right):
     assert right_words(said, written(heard)) == right
-
-
-def test_a_segment_is_bad_where_half_of_its_words_are_wrong():
-    assert is_bad("a fine day", "the fried potato")
-    assert not is_bad("a fine day", "a fine way")
-    assert is_bad("", "anything")
 
 
 def test_the_fit_finds_the_weights_that_made_the_data():

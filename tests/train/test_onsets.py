@@ -26,3 +26,9 @@ def test_a_system_that_writes_nothing_has_no_figures():
     row = Onsets("silent", "made", 3, 0, ())
     assert (row.percentile(50), row.bias_s, row.f1) == (None, None, 0.0)
     assert "| made | silent | 0 of 3 | - | - | - | 0.0 |" in as_text([row])
+
+
+def test_by_how_much_streaming_is_later_is_told():
+    rows = [Onsets(name, "made", 1, 1, (error,), name, "ctc") for name, error in (("full", 0.03), ("640ms", -0.04))]
+    assert "made, ctc: 640ms less full, medians: +10 ms." in as_text(rows)
+    assert "less full" not in as_text(rows[:1])
