@@ -49,6 +49,17 @@ class Alignment:
     coverage: float = 0.0  # share of the sound that some token looked at
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """Something else that may have been said in a final."""
+
+    text: str
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]
+    avg_logprob: float
+    odds: float  # 0 to 1: how many times as probable as the final's own text it is
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A stretch of text with all that is known of it: a final segment, or an interim."""
@@ -67,6 +78,7 @@ class Result:
     alignment: Alignment | None  # None unless asked for
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
     evidence: tuple[float, ...] = ()  # finals: what the doubt was told from (confidence.SEGMENT_FEATURES)
+    alternatives: tuple[Alternative, ...] = ()  # finals: others than this one, the most probable first
 
 
 @dataclass(frozen=True)
