@@ -137,7 +137,8 @@ def test_raw_samples_of_which_nothing_is_said_are_refused(serve, live, pcm):
         ({"latency_mode": "1ms"}, INVALID, "1ms"),
         ({"model": "bigger"}, grpc.StatusCode.NOT_FOUND, "bigger"),
         ({"language_code": "tlh"}, grpc.StatusCode.NOT_FOUND, "tlh"),
-        ({"speech_contexts": [{"phrases": ["heed"]}]}, grpc.StatusCode.UNIMPLEMENTED, "speech_contexts"),
+        ({"speech_contexts": [{"phrases": ["?"]}]}, INVALID, "letter"),
+        ({"beam_size": 99}, INVALID, "0 to 16"),
         ({"enable_separate_recognition_per_channel": True}, grpc.StatusCode.UNIMPLEMENTED, "per_channel"),
     ],
 )
