@@ -21,6 +21,14 @@ class Level(Enum):
     FULL = "full"  # those of every layer and head
 
 
+@dataclass(frozen=True)
+class Phrases:
+    """What is expected to be said: it is preferred to what sounds alike."""
+
+    phrases: tuple[str, ...]  # as they are to be written
+    boost: float = 0.0  # by how much, 0 to 20 nats a token; 0 leaves the choice to the server
+
+
 class Flush:
     """An item of a stream of packets that means: finalise what was said so far."""
 
@@ -59,6 +67,9 @@ class Options:
     speech_start_timeout_s: float | None = None  # with voice_activity: end the stream where nobody begins to speak...
     speech_end_timeout_s: float | None = None  # ...or nobody speaks again
     rescore_finals: bool = False  # read each finished segment once more at full context: better finals, more computing
+    beam_size: int = 0  # hypotheses that the search follows at once, up to 16; 1 is greedy, 0 the server's choice
+    max_alternatives: int = 1  # texts that a final comes with, at most
+    phrases: tuple[Phrases, ...] = ()
 
 
 SERVERS_CHOICE = Options()
@@ -124,6 +135,17 @@ class Alignment:
         return weights
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """Something else that may have been said in a segment."""
+
+    text: str
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]  # empty unless asked for
+    avg_logprob: float
+    confidence: float  # to be compared with the segment's
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """A stretch of text with all that is known of it: final, or an interim of a stream."""
@@ -141,6 +163,8 @@ class Segment:
     no_speech_prob: float  # 0 means not known
     alignment: Alignment | None  # None unless asked for
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
+    confidence: float = 0.0  # mean probability of the tokens; 0 means not known
+    alternatives: tuple[Alternative, ...] = ()  # finals: others than this one, the most probable first
 
 
 @dataclass(frozen=True)
