@@ -9,6 +9,7 @@ streams  more and more streams in real time, until their results come too late
 silence  words written where nothing is said
 onsets   when words begin, against when they truly do (sets with word times)
 trust    whether high confidence means that a word is right
+search   what beams, the CTC head's opinion and expected phrases are worth
 
 What is measured is what ships: the recogniser that serves, fed as a live stream is. Each row is appended to
 OUT/bench.jsonl as it is made, so that a run that is stopped has not been for nothing.
@@ -32,7 +33,7 @@ from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import crowd, trust
+from asr.train import crowd, searches, trust
 from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
@@ -436,6 +437,14 @@ def trusted(bench: Bench) -> Table:
     return Table(trust.as_text(rows), [asdict(row) for row in rows])
 
 
+def search(bench: Bench) -> Table:
+    heard = [one for utterances in bench.speech.values() for one in utterances[: bench.options.limit]]
+    rows = searches.listen(
+        bench.recognizer, heard, note=lambda name, trial: bench.note("search", {"search": name, **asdict(trial)})
+    )
+    return Table(searches.as_text(rows), [asdict(row) for row in rows])
+
+
 TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "latency": latency,
     "long": long,
@@ -443,6 +452,7 @@ TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "silence": silence,
     "onsets": onsets,
     "trust": trusted,
+    "search": search,
 }
 
 
