@@ -10,7 +10,7 @@ the text. Of the ways to cut it into tokens only the tokenizer's own is known, w
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from asr.errors import OptionError
 
-MOST_PHRASES = 5_000  # of one call
+MOST_PHRASES = 1_000  # of one call
+MOST_CHARACTERS = 20_000  # of all of them: the trie of as many takes a few megabytes, at worst some eighty
 LONGEST_PHRASE = 100  # characters, as Google has it
 BOOST = 1.5  # nats a token, where none is given
 LARGEST_BOOST = 20.0
@@ -42,11 +43,15 @@ class Phrase:
 
 def check(phrases: Sequence[Phrase]) -> None:
     """OptionError where there are too many."""
-    if len(phrases) > MOST_PHRASES:
-        raise OptionError(f"at most {MOST_PHRASES} phrases are boosted at once, but these are {len(phrases)}")
+    size = sum(len(phrase.text) for phrase in phrases)
+    if len(phrases) > MOST_PHRASES or size > MOST_CHARACTERS:
+        raise OptionError(
+            f"at most {MOST_PHRASES} phrases with {MOST_CHARACTERS} characters are boosted at once, "
+            f"but these are {len(phrases)} with {size}"
+        )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Node:
     """Some tokens of a phrase, from its first on. It grows while the trie is built, and never after."""
 
@@ -75,16 +80,17 @@ class Phrases:
         opens    (vocabulary,) whether a token begins anew rather than going on with a word
         """
         self.opens = opens
-        self.root, self.first = Node(), Node()  # anywhere; before the first token
+        self.root, self.first = Node(), Node()  # anywhere; before the first token, where a space may be missing
         self.most = 0.0
         for spaced, bare, boost in written:
             self.most = max(self.most, boost)
             self._add(self.root, spaced, boost)
-            self._add(self.first, spaced, boost)
             self._add(self.first, bare, boost)
         for start in (self.root, self.first):
             self._link(start)
-        self.begun = {id(start): self._gains(start) for start in (self.root, self.first)}
+        begins = {token: node.hoped for token, node in self.root.children.items()}
+        self.begun = gains(begins)
+        self.begun_first = gains(begins | {token: node.hoped for token, node in self.first.children.items()})
 
     def start(self) -> Place:
         return Place(self.first)
@@ -115,8 +121,8 @@ class Phrases:
         if finished:
             opens = self.opens[:vocabulary]
             made[: len(opens)][opens] += finished
-        tokens, gains = self.begun[id(self.first if node is self.first else self.root)]
-        made[tokens] += gains
+        tokens, more = self.begun_first if node is self.first else self.begun
+        made[tokens] += more
         now = self.so_far(known)
         for suffix in suffixes(node):
             if suffix is self.first or suffix is self.root:
@@ -150,9 +156,9 @@ class Phrases:
         """What is earned if the text, or the word, is over here."""
         return next((one.hoped for one in suffixes(node) if one.ends), 0.0)
 
-    def _gains(self, start: Node) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        tokens = np.array(list(start.children), np.intp)
-        return tokens, np.array([child.hoped for child in start.children.values()], np.float32)
+
+def gains(by_token: Mapping[int, float]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    return np.array(list(by_token), np.intp), np.array(list(by_token.values()), np.float32)
 
 
 def suffixes(node: Node | None) -> Iterator[Node]:

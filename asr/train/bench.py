@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sets", type=_names, metavar="A,B,C", help="only these sets of the folder (all)")
     add("--table", type=_tables, default=list(TABLES), metavar="|".join(TABLES), help="or several by commas (all)")
     add("--latency", type=_modes, metavar="640", help="latency: only this mode, or several by commas (all)")
-    add("--limit", type=_count, metavar="N", help="latency: only the first N utterances of each set (all)")
+    add("--limit", type=_count, metavar="N", help="only the first N of each set: latency, onsets, trust, search")
     add("--hours", type=_amount, default=2.0, metavar="H", help="long: of audio (%(default)s)")
     add("--seconds", type=_amount, default=30.0, metavar="S", help="streams: of audio in each (%(default)s)")
     add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")

@@ -154,7 +154,7 @@ def test_the_beam_is_as_wide_as_what_is_asked_takes(options, width):
         (Options(beam=17), "1 to 16"),
         (Options(alternatives=0), "at least 1"),
         (Options(ctc_weight=1.5), "0 to 1"),
-        (Options(phrases=(Phrase("a"),) * 5001), "5000 phrases"),
+        (Options(phrases=(Phrase("a"),) * 1001), "1000 phrases"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(hearing, options, said):

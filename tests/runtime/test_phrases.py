@@ -150,5 +150,7 @@ def test_a_phrase_that_makes_no_sense_is_refused(text, boost, said):
 
 def test_there_is_a_limit_to_phrases():
     check([Phrase("x")] * MOST_PHRASES)
-    with pytest.raises(OptionError, match="5000 phrases"):
+    with pytest.raises(OptionError, match="1000 phrases"):
         check([Phrase("x")] * (MOST_PHRASES + 1))
+    with pytest.raises(OptionError, match="20000 characters"):
+        check([Phrase("x" * 100)] * 201)
