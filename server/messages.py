@@ -1,7 +1,7 @@
 """Wire messages to plain values and back. Pure functions: nothing here waits, sends or recognises."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from asr.errors import NotSupportedError, OptionError, TooLongError
 from asr.runtime.bundle import Bundle
 from asr.runtime.endpoints import Endpoints
 from asr.runtime.known import Known
-from asr.runtime.phrases import Phrase
+from asr.runtime.phrases import MOST_PHRASES, Phrase
 from asr.runtime.recognizer import LARGEST_BEAM, Options
 from asr.runtime.result import Alignment, Alternative, Cursors, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
@@ -115,7 +115,11 @@ def endpoints(config: speech_pb2.EndpointingConfig) -> Endpoints:
     return Endpoints(**lengths, **{name: value for name, value in given.items() if "threshold" in name})
 
 
-def phrases(contexts: Iterable[speech_pb2.SpeechContext]) -> tuple[Phrase, ...]:
+def phrases(contexts: Sequence[speech_pb2.SpeechContext]) -> tuple[Phrase, ...]:
+    """Counted before they are made: a message has room for millions."""
+    number = sum(len(context.phrases) for context in contexts)
+    if number > MOST_PHRASES:
+        raise OptionError(f"speech_contexts hold at most {MOST_PHRASES} phrases, but these hold {number}")
     return tuple(Phrase(text, context.boost) for context in contexts for text in context.phrases)
 
 

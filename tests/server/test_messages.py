@@ -110,6 +110,7 @@ def test_a_stream_has_its_own_default_mode_and_interims_if_wanted():
         ({"beam_size": 17}, "0 to 16"),
         ({"speech_contexts": [{"phrases": [""]}]}, "at least one letter"),
         ({"speech_contexts": [{"phrases": ["x" * 101]}]}, "at most 100"),
+        ({"speech_contexts": [{"phrases": ["x"] * 501}] * 2}, "at most 1000 phrases, but these hold 1002"),
         ({"speech_contexts": [{"phrases": ["x"], "boost": -1}]}, "0 .* to 20"),
         ({"alignment": {"level": 9}}, "level 9 is none of"),
         ({"alignment": {"level": "TOP_K", "top_k": 65}}, "1 to 64"),
