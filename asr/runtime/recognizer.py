@@ -27,7 +27,9 @@ from asr.runtime.words import UNFINISHED
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
 WORDS_AT_LEAST = 10
 AUTO = "auto"
-LEAST_BEAM, LARGEST_BEAM = 4, 16  # hypotheses that alternatives or phrases take at least, and that there ever are
+BEAM_OF_PHRASES = 4  # hypotheses at least, where phrases are expected
+BEAM_OF_ALTERNATIVES = 8  # where alternatives are wanted: half of what ends differs in signs and capitals alone
+LARGEST_BEAM = 16
 CTC_WEIGHT = 0.1
 
 
@@ -55,8 +57,9 @@ class Options:
     @property
     def width(self) -> int:
         """Of the beam; 1: greedy search."""
-        least = LEAST_BEAM if self.alternatives > 1 or self.phrases else 1
-        return min(max(self.beam, self.alternatives, least), LARGEST_BEAM)
+        of_phrases = BEAM_OF_PHRASES if self.phrases else 1
+        of_alternatives = max(self.alternatives, BEAM_OF_ALTERNATIVES) if self.alternatives > 1 else 1
+        return min(max(self.beam, of_phrases, of_alternatives), LARGEST_BEAM)
 
 
 DEFAULT = Options()

@@ -4,8 +4,8 @@ Samples gather into a segment, which is looked at when a chunk of it, counted fr
 the model can, each chunk is encoded once, on top of what was kept of those before (growing.py), and decoding goes on
 from the last stable token; else the segment is read anew at full context. A policy (policy.py) says how many words of
 the reading are stable: these are never taken back. The rest of the reading is the draft of the next. Who asks for it
-has each finished segment read once more, whole; then nothing is stable before its final. A beam, where one is asked for,
-searches what follows the stable text, at every reading; of a final's alternatives all begin with what was stable.
+has each finished segment read once more, whole; then nothing is stable before its final. A beam, where one is asked
+for, searches what follows the stable text, at every reading; a final's alternatives all begin with what was stable.
 
 All decisions hang on the samples up to a grid point alone, never on how they came, so packets change nothing. A
 segment ends where its speaker pauses, at a flush, or before 30 s: between two words, or at its quietest point. It is

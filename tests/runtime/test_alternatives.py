@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from asr.errors import OptionError
 from asr.runtime.beam import Beam
 from asr.runtime.phrases import Phrase
-from asr.runtime.recognizer import LARGEST_BEAM, LEAST_BEAM, Options
+from asr.runtime.recognizer import BEAM_OF_ALTERNATIVES, BEAM_OF_PHRASES, LARGEST_BEAM, Options
 from asr.runtime.search import Rules, greedy
 
 SECOND = {"c": "d", "f": "g"}  # what each may also be, at a third of the chance
@@ -136,10 +136,10 @@ def test_a_boosted_word_is_stable_as_it_is_boosted(unsure, speak):
     [
         (Options(), 1),
         (Options(beam=3), 3),
-        (Options(alternatives=2), LEAST_BEAM),
+        (Options(alternatives=2), BEAM_OF_ALTERNATIVES),
         (Options(alternatives=9, beam=2), 9),
         (Options(alternatives=1000), LARGEST_BEAM),
-        (Options(phrases=(Phrase("a"),)), LEAST_BEAM),
+        (Options(phrases=(Phrase("a"),)), BEAM_OF_PHRASES),
         (Options(phrases=(Phrase("a"),), beam=8), 8),
     ],
 )

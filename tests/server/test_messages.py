@@ -76,7 +76,7 @@ def test_a_config_says_how_to_search():
         max_alternatives=3,
         speech_contexts=[{"phrases": ["Heed", "Ann"], "boost": 2.5}, {"phrases": ["Bo"]}],
     ).options
-    assert (asked.beam, asked.alternatives, asked.width) == (6, 3, 6)
+    assert (asked.beam, asked.alternatives, asked.width) == (6, 3, 8)
     assert asked.phrases == (Phrase("Heed", 2.5), Phrase("Ann", 2.5), Phrase("Bo"))
 
 
