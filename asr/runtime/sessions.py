@@ -220,8 +220,9 @@ class SourceDecoder:
     def step_each(
         self, tokens: Sequence[int], states: Sequence[DecoderState]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[DecoderState]]:
-        """Feed a token after each of the states, which are equally long: in one batch, whose rows are bit for bit what
-        `step` gives of each. Returns log-probabilities (n, vocabulary), weights (heads, n, frames), the new states."""
+        """Feed a token after each of the states, which are equally long: in one batch, whose rows are (in 8 bits, bit
+        for bit) what `step` gives of each. Returns log-probabilities (n, vocabulary), weights (heads, n, frames) and
+        the new states."""
         axes = {described.name: described.shape.index(BATCH) for described in self.decoder.bundle.states}
         arrays = {
             name: np.concatenate([state.arrays[name] for state in states], axis=axis) for name, axis in axes.items()

@@ -82,7 +82,7 @@ class Stream:
 
     @cached_property
     def beam(self) -> Beam | None:
-        """Made where it is first needed: thousands of phrases take their time, and streams are opened where none is."""
+        """Made where it is first needed: many phrases take their time, and streams are opened where none is."""
         return self.recognizer.beam_of(self.options)
 
     def accept(self, samples: NDArray[np.float32]) -> list[Update]:

@@ -53,7 +53,7 @@ def searches(plain: Options, everything: Sequence[str], boost: float = 0.0) -> M
     """The searches by name; everything: the rare words of all recordings."""
 
     def expecting(words: Sequence[str]) -> Options:
-        return replace(plain, phrases=tuple(Phrase(word, boost) for word in words))
+        return replace(plain, beam=4, phrases=tuple(Phrase(word, boost) for word in words))
 
     def expecting_all(own: Sequence[str]) -> Options:
         return expecting(list(dict.fromkeys([*own, *everything]))[:MOST_PHRASES])
