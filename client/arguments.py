@@ -7,7 +7,7 @@ from pathlib import Path
 
 from client.access import OPEN, Access, read_token
 from client.inputs import STDIN, is_one_recording
-from client.results import Level, Options
+from client.results import Level, Options, Phrases
 from client.sdk import DEFAULT_TARGET
 from client.subtitles import LINE_WIDTH, LINES, WORDS, Layout
 from client.writers import ALIGNMENT_WRITERS, SUBTITLES, WRITERS
@@ -57,6 +57,10 @@ class Arguments(argparse.Namespace):
     latency: str | None
     rescore_finals: bool
     separate_channels: bool
+    beam_size: int
+    max_alternatives: int
+    phrase: list[str]
+    boost: float
     language: str
     model: str
     output_format: str
@@ -105,6 +109,9 @@ class Arguments(argparse.Namespace):
             latency_mode=LATENCY_MODES[self.latency] if self.latency else "",
             rescore_finals=self.rescore_finals,
             separate_channels=self.separate_channels,
+            beam_size=self.beam_size,
+            max_alternatives=self.max_alternatives,
+            phrases=(Phrases(tuple(self.phrase), self.boost),) if self.phrase else (),
             language=self.language,
             model=self.model,
             words=self.word_timestamps or self.alignment or subtitles or self.text is not None,
@@ -183,6 +190,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--latency", choices=LATENCY_MODES, help="audio taken at once, in ms (full for files, 640 for streams)")
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--separate_channels", action="store_true", help="hear each channel by itself, such as both ends of a call")
+    add("--beam_size", type=_positive, default=0, metavar="N", help="hypotheses that the search follows at once (1)")
+    add("--max_alternatives", type=_positive, default=1, metavar="N", help="texts for each segment, in json and jsonl")
+    add("--phrase", action="append", default=[], metavar="TEXT", help="what is expected to be said (repeatable)")
+    add("--boost", type=_boost, default=0.0, metavar="X", help="with --phrase: how much it is preferred, up to 20")
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
     add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
@@ -222,6 +233,7 @@ def _conflict(arguments: Arguments) -> str | None:
         ("--packet_ms", arguments.packet_ms, "--stream", arguments.stream),
         ("--sample_rate", arguments.sample_rate, "--stream -", arguments.stream and STDIN in arguments.files),
         ("--show_alignment", arguments.show_alignment, "--stream", arguments.stream),
+        ("--boost", arguments.boost, "--phrase", arguments.phrase),
         ("--model_dir", arguments.model_dir, "--local", arguments.local),
         ("--alignment_format", arguments.alignment_format, "--alignment", arguments.alignment),
         ("--alignment_level", arguments.alignment_level, "--alignment", arguments.alignment),
@@ -241,6 +253,8 @@ def _conflict(arguments: Arguments) -> str | None:
     if arguments.alignment_level == "full" and arguments.alignment_format in ONE_MAP:
         return f"{arguments.alignment_format} has no place for every head: --alignment_level full is for the others"
     if arguments.text is not None:
+        if arguments.beam_size or arguments.max_alternatives > 1 or arguments.phrase:
+            return "--text is placed, not searched for: no --beam_size, --max_alternatives or --phrase goes with it"
         if arguments.stream or arguments.rescore_finals:
             return "--text is placed in a whole recording: it goes with neither --stream nor --rescore_finals"
         if len(arguments.files) > 1 or not is_one_recording(arguments.files[0]):
@@ -283,3 +297,10 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
     return number
+
+
+def _boost(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 20:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0, up to 20")
+    return value

@@ -21,6 +21,14 @@ class Level(Enum):
     FULL = "full"  # those of every layer and head
 
 
+@dataclass(frozen=True)
+class Phrases:
+    """What is expected to be said: it is preferred to what sounds alike."""
+
+    phrases: tuple[str, ...]  # as they are to be written
+    boost: float = 0.0  # by how much, 0 to 20 nats a token; 0 leaves the choice to the server
+
+
 class Flush:
     """An item of a stream of packets that means: finalise what was said so far."""
 
@@ -60,6 +68,9 @@ class Options:
     speech_end_timeout_s: float | None = None  # ...or nobody speaks again
     rescore_finals: bool = False  # read each finished segment once more at full context: better finals, more computing
     separate_channels: bool = False  # hear each channel by itself: segments and events say which is theirs
+    beam_size: int = 0  # hypotheses that the search follows at once, up to 16; 1 is greedy, 0 the server's choice
+    max_alternatives: int = 1  # texts that a final comes with, at most
+    phrases: tuple[Phrases, ...] = ()
 
 
 SERVERS_CHOICE = Options()
@@ -125,6 +136,17 @@ class Alignment:
         return weights
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """Something else that may have been said in a segment."""
+
+    text: str
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]  # empty unless asked for
+    avg_logprob: float
+    confidence: float  # to be compared with the segment's
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """A stretch of text with all that is known of it: final, or an interim of a stream."""
@@ -143,6 +165,8 @@ class Segment:
     alignment: Alignment | None  # None unless asked for
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
     channel: int = 0  # from 1 up with separate_channels
+    confidence: float = 0.0  # mean probability of the tokens; 0 means not known
+    alternatives: tuple[Alternative, ...] = ()  # finals: others than this one, the most probable first
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from client.interruption import interruptible
 from client.jobs import as_done
 from client.local import local_server, server_command
 from client.outputs import are_done, page_suffix, unique_stems, write_atomically
-from client.results import Transcript
+from client.results import Segment, Transcript
 from client.sdk import Client
 from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
 
@@ -186,7 +186,7 @@ def _write_all(transcript: Transcript, source: Input, stem: str, arguments: Argu
 
 def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None:
     # words may have come for the sake of an alignment or of subtitles
-    wordless = replace(transcript, segments=tuple(replace(segment, words=()) for segment in transcript.segments))
+    wordless = replace(transcript, segments=tuple(map(_wordless, transcript.segments)))
     wordy = arguments.word_timestamps or arguments.text
     for name in arguments.formats:
         text = WRITERS[name](transcript if wordy or name in SUBTITLES else wordless, arguments.layout)
@@ -194,6 +194,11 @@ def _write_text(transcript: Transcript, stem: str, arguments: Arguments) -> None
             print(text, end="", flush=True)
         else:
             _write(arguments.folder / f"{stem}.{name}", text.encode())
+
+
+def _wordless(segment: Segment) -> Segment:
+    others = tuple(replace(other, words=()) for other in segment.alternatives)
+    return replace(segment, words=(), alternatives=others)
 
 
 def _write_alignment(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:

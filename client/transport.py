@@ -16,6 +16,7 @@ from client.errors import AccessError, CallError, ClientError, NoServerError
 from client.results import (
     Aligned,
     Alignment,
+    Alternative,
     Cursors,
     Endpointing,
     Event,
@@ -89,6 +90,9 @@ def _config(options: Options) -> speech_pb2.RecognitionConfig:
         latency_mode=options.latency_mode,
         rescore_finals=options.rescore_finals,
         enable_separate_recognition_per_channel=options.separate_channels,
+        beam_size=options.beam_size,
+        max_alternatives=options.max_alternatives,
+        speech_contexts=[speech_pb2.SpeechContext(phrases=one.phrases, boost=one.boost) for one in options.phrases],
         enable_word_time_offsets=options.words,
         enable_word_confidence=options.words,
         alignment=speech_pb2.AlignmentConfig(level=LEVELS[options.alignment], top_k=options.top_k),
@@ -221,7 +225,7 @@ def error(refusal: Any, target: str) -> ClientError:
 
 
 def _segment(result: speech_pb2.SpeechRecognitionResult) -> Segment:
-    best = result.alternatives[0]
+    best, *others = result.alternatives
     return Segment(
         text=best.transcript,
         tokens=tuple(best.token_ids),
@@ -237,6 +241,18 @@ def _segment(result: speech_pb2.SpeechRecognitionResult) -> Segment:
         alignment=_alignment(result.alignment) if result.HasField("alignment") else None,
         doubt=best.doubt,
         channel=result.channel_tag,
+        confidence=best.confidence,
+        alternatives=tuple(_alternative(other) for other in others),
+    )
+
+
+def _alternative(other: speech_pb2.SpeechRecognitionAlternative) -> Alternative:
+    return Alternative(
+        text=other.transcript,
+        tokens=tuple(other.token_ids),
+        words=tuple(_word(word) for word in other.words),
+        avg_logprob=other.avg_logprob,
+        confidence=other.confidence,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from client.alignments import AlignedSegment, to_json, to_npz
-from client.results import Segment, Transcript, Word
+from client.results import Alternative, Segment, Transcript, Word
 from client.subtitles import READABLE, Cue, Layout, cues
 from client.textgrid import textgrid
 
@@ -209,6 +209,22 @@ def _segment(number: int, segment: Segment, words: bool) -> dict[str, Any]:
         members["words"] = [_word(word) for word in segment.words]
     if segment.channel:
         members["channel"] = segment.channel
+    if segment.alternatives:
+        members["confidence"] = round(segment.confidence, 4)
+        members["alternatives"] = [_alternative(other) for other in segment.alternatives]
+    return members
+
+
+def _alternative(other: Alternative) -> dict[str, Any]:
+    """The members of a segment that may be another one's; words where they came."""
+    members: dict[str, Any] = {
+        "text": other.text,
+        "tokens": list(other.tokens),
+        "avg_logprob": round(other.avg_logprob, 4),
+        "confidence": round(other.confidence, 4),
+    }
+    if other.words:
+        members["words"] = [_word(word) for word in other.words]
     return members
 
 

@@ -1,18 +1,19 @@
 """Wire messages to plain values and back. Pure functions: nothing here waits, sends or recognises."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from asr.errors import NotSupportedError, OptionError, TooLongError
+from asr.errors import OptionError, TooLongError
 from asr.runtime.bundle import Bundle
 from asr.runtime.endpoints import Endpoints
 from asr.runtime.known import Known
-from asr.runtime.recognizer import Options
-from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
+from asr.runtime.phrases import MOST_PHRASES, Phrase
+from asr.runtime.recognizer import LARGEST_BEAM, Options
+from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
 from server.audio import Declared
 
@@ -42,10 +43,11 @@ class Asked:
 
 
 def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool = False) -> Asked:
-    """OptionError for what makes no sense, NotSupportedError for what this version lacks."""
-    refuse_unsupported(config)
+    """OptionError for what makes no sense."""
     if config.max_alternatives < 0:
         raise OptionError(f"max_alternatives is 0 or more, but this is {config.max_alternatives}")
+    if not 0 <= config.beam_size <= LARGEST_BEAM:
+        raise OptionError(f"beam_size is 0 to {LARGEST_BEAM}, but this is {config.beam_size}")
     return Asked(
         model=config.model,
         options=Options(
@@ -56,6 +58,9 @@ def asked(config: speech_pb2.RecognitionConfig, default_mode: str, interim: bool
             interim=interim,
             rescore=config.rescore_finals,
             endpoints=endpoints(config.endpointing_config),
+            beam=config.beam_size or 1,
+            alternatives=config.max_alternatives or 1,
+            phrases=phrases(config.speech_contexts),
         ),
         audio=declared(config),
         word_times=config.enable_word_time_offsets,
@@ -84,14 +89,6 @@ def asked_of_stream(first: speech_pb2.StreamingRecognizeRequest | None) -> Asked
     return replace(wanted, options=options)
 
 
-def refuse_unsupported(config: speech_pb2.RecognitionConfig) -> None:
-    wanted = {
-        "speech_contexts": len(config.speech_contexts) > 0,
-    }
-    if names := [name for name, is_wanted in wanted.items() if is_wanted]:
-        raise NotSupportedError(f"this version does not support {', '.join(names)}: leave it out")
-
-
 def declared(config: speech_pb2.RecognitionConfig) -> Declared:
     if config.encoding not in speech_pb2.AudioEncoding.values():
         raise OptionError(f"encoding {config.encoding} is none of {', '.join(speech_pb2.AudioEncoding.keys())}")
@@ -108,6 +105,14 @@ def endpoints(config: speech_pb2.EndpointingConfig) -> Endpoints:
     given = {field.name: value for field, value in config.ListFields()}
     lengths = {f"{name}_s": value / 1000 for name, value in given.items() if "history" in name}
     return Endpoints(**lengths, **{name: value for name, value in given.items() if "threshold" in name})
+
+
+def phrases(contexts: Sequence[speech_pb2.SpeechContext]) -> tuple[Phrase, ...]:
+    """Counted before they are made: a message has room for millions."""
+    number = sum(len(context.phrases) for context in contexts)
+    if number > MOST_PHRASES:
+        raise OptionError(f"speech_contexts hold at most {MOST_PHRASES} phrases, but these hold {number}")
+    return tuple(Phrase(text, context.boost) for context in contexts for text in context.phrases)
 
 
 def top_k(alignment: speech_pb2.AlignmentConfig) -> int:
@@ -138,9 +143,10 @@ def recognize_response(finals: Iterable[Result], duration_s: float, wanted: Aske
 
 def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitionResult:
     words = result.words if wanted.word_times or wanted.word_confidence else ()
-    alternative = speech_pb2.SpeechRecognitionAlternative(
+    sure = math.exp(min(0.0, result.avg_logprob)) if result.tokens else 0.0
+    best = speech_pb2.SpeechRecognitionAlternative(
         transcript=result.text,
-        confidence=math.exp(min(0.0, result.avg_logprob)) if result.tokens else 0.0,
+        confidence=sure,
         words=[word_message(word, wanted) for word in words],
         token_ids=result.tokens,
         avg_logprob=result.avg_logprob,
@@ -148,7 +154,7 @@ def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitio
         doubt=result.doubt,
     )
     return speech_pb2.SpeechRecognitionResult(
-        alternatives=[alternative],
+        alternatives=[best, *(alternative_message(other, sure, wanted) for other in result.alternatives)],
         is_final=result.is_final,
         stability=result.stability,
         start_time=duration(result.start_s),
@@ -157,6 +163,18 @@ def result_message(result: Result, wanted: Asked) -> speech_pb2.SpeechRecognitio
         language_code=result.language,
         channel_tag=result.channel,
         alignment=alignment_message(result.alignment, wanted) if result.alignment else None,
+    )
+
+
+def alternative_message(other: Alternative, sure: float, wanted: Asked) -> speech_pb2.SpeechRecognitionAlternative:
+    """sure: the confidence of the best."""
+    words = other.words if wanted.word_times or wanted.word_confidence else ()
+    return speech_pb2.SpeechRecognitionAlternative(
+        transcript=other.text,
+        confidence=sure * other.odds,
+        words=[word_message(word, wanted) for word in words],
+        token_ids=other.tokens,
+        avg_logprob=other.avg_logprob,
     )
 
 

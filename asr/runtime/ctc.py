@@ -4,6 +4,7 @@ It reads the same frames as the decoder, but can neither skip nor repeat: each f
 (Graves et al. 2006). It writes worse words, so its own are never shown.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 BLANK = 0  # then the alphabet's characters in order
 STAR = -1  # in a text to be found: something is said here, and nobody knows how it is spelled
 SPACE = " "
+BETWEEN_WORDS = re.compile(r"[\s\u2013\u2014-]+")
+LEAST = -1e4  # log-probability of what no path can say: two such texts are equally bad
+RAREST = -50.0  # of a label at a frame: below it sums would lose what they are made of
 LOOSE = 0.1  # nats a frame: what is not of the text costs a little, so that blanks are taken for blanks
 
 
@@ -62,6 +66,62 @@ def labels_of(text: str, alphabet: str) -> list[int]:
     if any(sign not in alphabet for sign in said):
         return [STAR]
     return [1 + alphabet.index(sign) for sign in said]
+
+
+def labels_of_text(text: str, alphabet: str) -> list[int]:
+    """Its words, with spaces between them where the alphabet has one."""
+    space = [1 + alphabet.index(SPACE)] if SPACE in alphabet else []
+    labels: list[int] = []
+    for word in filter(None, (labels_of(word, alphabet) for word in BETWEEN_WORDS.split(text))):
+        labels += [*(space if labels else ()), *word]
+    return labels
+
+
+def best_path(
+    log_probs: NDArray[np.float32], labels: Sequence[int], open_start: bool = False, open_end: bool = False
+) -> float:
+    """Log-probability of the best path that says these labels, in order.
+
+    It is that of the best path rather than of all (Watanabe et al. 2017, equation 8): a STAR fits everywhere and would
+    gain by the number of ways in which it does.
+
+        held[t]  = log p(label at t) + max(held[t - 1], enter[t])     enter[t]: the labels before are said by t - 1
+        blank[t] = log p(blank at t) + max(blank[t - 1], held[t - 1])
+
+    With the cost of staying taken out, S[t] the sum up to t, each is a running maximum, held - S = max(enter - S), so
+    that a label costs a few passes over the frames.
+
+    log_probs   (frames, 1 + alphabet)
+    labels      as of `forced`
+    open_start  the first frames may hold something else, as in `forced`
+    open_end    so may the last ones
+    """
+    frames = np.maximum(log_probs, RAREST).astype(np.float64)
+    if len(frames) < len(labels):
+        return LEAST
+    quiet, anything = frames[:, BLANK], frames.max(axis=1) - LOOSE
+    loose = np.maximum(quiet, anything)
+    if not labels:
+        return max(LEAST, float((loose if open_start or open_end else quiet).sum()))
+    resting = np.cumsum(quiet)
+    held, blank, last = np.full(len(frames), -np.inf), np.cumsum(loose if open_start else quiet), BLANK
+    for label in labels:
+        enter = shifted(blank if label == last != STAR else np.maximum(held, blank), 0.0 if last == BLANK else -np.inf)
+        said = anything if label == STAR else frames[:, label]
+        staying = np.cumsum(said)
+        held = staying + np.maximum.accumulate(enter - (staying - said))
+        blank = resting + np.maximum.accumulate(shifted(held, -np.inf) - (resting - quiet))
+        last = label
+    ends = np.maximum(held, blank)
+    if open_end:
+        ends += np.append(np.cumsum(loose[::-1])[::-1][1:], 0.0)
+        return max(LEAST, float(ends.max()))
+    return max(LEAST, float(ends[-1]))
+
+
+def shifted(values: NDArray[np.float64], first: float) -> NDArray[np.float64]:
+    """Each value a frame later."""
+    return np.concatenate([[first], values[:-1]])
 
 
 def forced(log_probs: NDArray[np.float32], labels: Sequence[int]) -> Forced | None:

@@ -1,6 +1,6 @@
 """One reading of a segment: what is said after its settled text, its words with times, and where each token looked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asr.runtime import ctc
 from asr.runtime import times as timing
 from asr.runtime import words as wording
+from asr.runtime.beam import Beam, Found, Judge
 from asr.runtime.confidence import (
     AROUND,
     SEGMENT_FEATURES,
@@ -53,6 +54,7 @@ class Place:
     language: str  # as asked for: "auto" is told from the speech
     heads: bool = False  # rows are to have every head's weights
     word_times: str = ""  # one of times.SOURCES; "": what suits the model
+    beam: Beam | None = None  # how to search; None: greedily
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ class Reading:
     no_speech_prob: float
     complete: bool
     state: DecoderState | None  # after all tokens but perhaps the last; None: it is not to be kept
+    others: tuple["Other", ...] = ()  # what else it may say
 
     def evidence(self, settled: Settled, before: tuple[int, ...]) -> Evidence:
         """What a policy judges; before: the tokens of the reading before this one."""
@@ -117,6 +120,14 @@ class Reading:
         return end
 
 
+@dataclass(frozen=True, eq=False)
+class Other:
+    """Another reading of the same audio."""
+
+    reading: Reading
+    odds: float  # 0 to 1: how many times as probable as the best one
+
+
 def read(
     recognizer: "Recognizer",
     samples: NDArray[np.float32],
@@ -141,14 +152,68 @@ def read(
     language = place.language if settled.state is None else settled.language
     if language == "auto":
         language = recognizer.detect_language(source)
-    said = recognizer.decode(source, language, settled.tokens, draft, settled.state, place.heads)
+    found = searched(recognizer, source, language, settled, draft, place)
     before = 0 if settled.state is None else len(settled.tokens)
-    if leaves_out(recognizer, said, letters, settled):
-        more = before + len(said.tokens)
-        said = recognizer.decode(source, language, settled.tokens, said.tokens, settled.state, place.heads, more)
+    if leaves_out(recognizer, found[0].hypothesis, letters, settled):
+        tokens = found[0].hypothesis.tokens
+        found = searched(recognizer, source, language, settled, tokens, place, before + len(tokens))
+    said = found[0].hypothesis
     if not settled.tokens and (not said.tokens or is_silence(said)):
         return nothing(letters)
-    return understood(recognizer, said, source, letters, sounding, settled, place, language)
+    best, *others = (
+        Other(understood(recognizer, one.hypothesis, source, letters, sounding, settled, place, language), one.odds)
+        for one in distinct(recognizer, found, place)
+    )
+    return replace(best.reading, others=tuple(others))
+
+
+def searched(
+    recognizer: "Recognizer",
+    source: Source,
+    language: str,
+    settled: Settled,
+    draft: Sequence[int],
+    place: Place,
+    goes_on: int = -1,
+) -> list[Found[DecoderState]]:
+    """The best hypotheses after the settled text, best first; one of greedy search, which alone uses the draft."""
+    if place.beam is not None:
+        wanted = 1 if place.beam.wanted == 1 else place.beam.width  # not all of them will differ in words
+        how = replace(place.beam, wanted=wanted, judge=judge_of(recognizer, source, settled, place))
+        return recognizer.search(source, language, how, settled.tokens, settled.state, place.heads, goes_on)
+    said = recognizer.decode(source, language, settled.tokens, draft, settled.state, place.heads, goes_on)
+    return [Found(said, said.avg_logprob, 1.0)]
+
+
+def judge_of(recognizer: "Recognizer", source: Source, settled: Settled, place: Place) -> Judge | None:
+    """The CTC head, asked how well the letters of a text fit what it heard after the settled words."""
+    alphabet = recognizer.bundle.ctc
+    if source.ctc is None or alphabet is None:
+        return None
+    first = said_until(recognizer, source, settled, place)
+    heard = source.ctc[first : source.heard]
+    is_open = source.grows and source.frames == source.heard  # else silence stands after what was heard
+
+    def judge(tokens: Sequence[int]) -> float:
+        labels = ctc.labels_of_text(wording.spell(recognizer.tokenizer, tokens), alphabet)
+        return ctc.best_path(heard, labels, open_start=first > 0, open_end=is_open)
+
+    return judge
+
+
+def said_until(recognizer: "Recognizer", source: Source, settled: Settled, place: Place) -> int:
+    """The frame at which the last settled word ends."""
+    said_s = settled.words[-1].end_s - place.start_s if settled.words else 0.0
+    return min(max(0, int(said_s / recognizer.bundle.frame_hop_s)), source.heard)
+
+
+def distinct(recognizer: "Recognizer", found: Sequence[Found[DecoderState]], place: Place) -> list[Found[DecoderState]]:
+    """Of those that differ only in signs, spaces and capitals the best; as many as are wanted."""
+    spoken: dict[str, Found[DecoderState]] = {}
+    for one in found:
+        text = wording.spell(recognizer.tokenizer, one.hypothesis.tokens)
+        spoken.setdefault("".join(filter(str.isalnum, text.lower())), one)
+    return list(spoken.values())[: place.beam.wanted if place.beam is not None else 1]
 
 
 def leaves_out(
@@ -260,8 +325,7 @@ def heard_words(
     alphabet = recognizer.bundle.ctc
     if source.ctc is None or alphabet is None or not spans:
         return None
-    said_s = settled.words[-1].end_s - place.start_s if settled.words else 0.0
-    first = min(max(0, int(said_s / recognizer.bundle.frame_hop_s)), source.heard)
+    first = said_until(recognizer, source, settled, place)
     return timing.by_ctc(spans, source.ctc[: source.heard], alphabet, first)
 
 
@@ -410,7 +474,15 @@ def settle(
         recognizer.keep(reading.state, reading.language, len(tokens)) if reading.state is not None and tokens else None,
         None if reading.letters is None else int(reading.letters[-1]),
     )
-    return more, replace(left, settled_log_probs=more.log_probs)
+    return more, replace(left, settled_log_probs=more.log_probs, others=tuple(alike(recognizer, reading, count)))
+
+
+def alike(recognizer: "Recognizer", reading: Reading, count: int) -> Iterator[Other]:
+    """What is left of the other readings that begin with the same tokens, and have a word's end after them."""
+    for other in reading.others:
+        tokens, spans = other.reading.tokens, other.reading.spans
+        if tokens[:count] == reading.tokens[:count] and (count == 0 or any(span.last == count for span in spans)):
+            yield replace(other, reading=split(recognizer, other.reading, count)[1])
 
 
 def judged(final: Result, said: Settled, samples: NDArray[np.float32], recognizer: "Recognizer") -> Result:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -10,19 +11,26 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from asr.errors import FormatError, NotFoundError, NotSupportedError, OptionError
+from asr.runtime.beam import Beam, Found, beam
 from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
 from asr.runtime.endpoints import USUAL, Endpoints
 from asr.runtime.known import Known, align
+from asr.runtime.phrases import Phrase, Phrases, check, opening, spellings
 from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
 from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 from asr.runtime.times import SOURCES
+from asr.runtime.words import UNFINISHED
 
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
 WORDS_AT_LEAST = 10
 AUTO = "auto"
+BEAM_OF_PHRASES = 4  # hypotheses at least, where phrases are expected
+BEAM_OF_ALTERNATIVES = 8  # where alternatives are wanted: half of what ends differs in signs and capitals alone
+LARGEST_BEAM = 16
+CTC_WEIGHT = 0.1  # on training recordings 0.05 to 0.2 were alike, and a little better than none; more was worse
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,17 @@ class Options:
     end_timeout_s: float | None = None  # ...or nobody has spoken again
     policy: str = ""  # when text is called stable (policy.py); "": what suits the model
     word_times: str = ""  # where they are taken from (times.py); "": what suits the model
+    beam: int = 1  # hypotheses that search follows at once (beam.py); 1: greedy, unless what follows takes more
+    alternatives: int = 1  # texts that a final comes with, at most
+    phrases: tuple[Phrase, ...] = ()  # that are expected (phrases.py)
+    ctc_weight: float = CTC_WEIGHT  # 0 to 1: what the CTC head's opinion counts for in a beam
+
+    @property
+    def width(self) -> int:
+        """Of the beam; 1: greedy search."""
+        of_phrases = BEAM_OF_PHRASES if self.phrases else 1
+        of_alternatives = max(self.alternatives, BEAM_OF_ALTERNATIVES) if self.alternatives > 1 else 1
+        return min(max(self.beam, of_phrases, of_alternatives), LARGEST_BEAM)
 
 
 DEFAULT = Options()
@@ -107,6 +126,7 @@ class Recognizer:
             raise OptionError(f"there are no word times by {options.word_times!r}; there are {', '.join(SOURCES)}")
         if options.word_times == "ctc" and bundle.ctc is None:
             raise OptionError(f"model {bundle.name} has no CTC head: its words have their times from its attention")
+        check_search(options)
         if options.heads and not (bundle.decoder_heads and bundle.alignment_heads):
             raise NotSupportedError(f"model {bundle.name} cannot tell its heads apart: ask for another level")
 
@@ -142,25 +162,75 @@ class Recognizer:
     ) -> Hypothesis[DecoderState]:
         """Search over one segment; forced, draft and kept as in search.greedy, goes_on as in its rules. every_head: the
         hypothesis's weights are those of the alignment heads, then those of all."""
+        prompt = self.bundle.tokens.prompt(language)
+        rules = self._rules(source, len(prompt), goes_on)
+        return greedy(self.decoder.over(source, every_head), prompt, rules, forced, draft, kept)
+
+    def search(
+        self,
+        source: Source,
+        language: str,
+        how: Beam,
+        forced: Sequence[int] = (),
+        kept: DecoderState | None = None,
+        every_head: bool = False,
+        goes_on: int = -1,
+    ) -> list[Found[DecoderState]]:
+        """The best hypotheses of a beam, best first; the other arguments as of `decode`."""
+        prompt = self.bundle.tokens.prompt(language)
+        rules = self._rules(source, len(prompt), goes_on)
+        return beam(self.decoder.over(source, every_head), prompt, rules, how, forced, kept)
+
+    def beam_of(self, options: Options) -> Beam | None:
+        """How to search for what is asked; None: greedily."""
+        if options.width == 1:
+            return None
+        phrases = None
+        if options.phrases:
+            written = (spelling for phrase in options.phrases for spelling in spellings(phrase, self._tokens_of))
+            phrases = Phrases(written, opening(self._pieces))
+        return Beam(options.width, options.alternatives, judge_weight=options.ctc_weight, bonus=phrases)
+
+    @cached_property
+    def _pieces(self) -> tuple[str, ...]:
+        """Each token's text; empty where it holds part of a character."""
+        texts = self.tokenizer.decode_batch([[token] for token in range(self.tokenizer.get_vocab_size())])
+        return tuple("" if UNFINISHED in text else text for text in texts)
+
+    def _tokens_of(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _rules(self, source: Source, prompt: int, goes_on: int) -> Rules:
+        """What may be said of a segment after so many tokens of prompt."""
         tokens = self.bundle.tokens
-        prompt = tokens.prompt(language)
         longest = WORDS_AT_LEAST + int(WORDS_PER_SECOND * source.heard * self.bundle.frame_hop_s)
         # Whisper always says something first; weights that know true lengths learned to wait.
         first = [token for token in tokens.suppress_first if token != tokens.end or not self.bundle.grows]
-        rules = Rules(
+        return Rules(
             end=tokens.end,
-            max_tokens=min(longest * tokens.per_word, self.bundle.max_tokens - len(prompt)),
+            max_tokens=min(longest * tokens.per_word, self.bundle.max_tokens - prompt),
             suppress=np.array(tokens.suppress, np.intp),
             suppress_first=np.array(first, np.intp),
             no_speech=tokens.no_speech,
             per_word=tokens.per_word,
             goes_on=goes_on,
         )
-        return greedy(self.decoder.over(source, every_head), prompt, rules, forced, draft, kept)
 
     def keep(self, state: DecoderState, language: str, tokens: int) -> DecoderState:
         """What `decode` wants of an earlier hypothesis's state to go on after so many tokens of text."""
         return self.decoder.rewind(state, len(self.bundle.tokens.prompt(language)) + tokens - 1)
+
+
+def check_search(options: Options) -> None:
+    """OptionError where the search that is asked for makes no sense."""
+    if not 1 <= options.beam <= LARGEST_BEAM:
+        raise OptionError(f"a beam is 1 to {LARGEST_BEAM} hypotheses wide, but this is {options.beam}")
+    if options.alternatives < 1:
+        raise OptionError(f"there is at least 1 alternative, but these are {options.alternatives}")
+    if not 0 <= options.ctc_weight <= 1:
+        raise OptionError(f"the CTC head's opinion counts for 0 to 1, but this is {options.ctc_weight:g}")
+    check(options.phrases)
 
 
 def check_activity(options: Options, by_chunk: bool) -> None:

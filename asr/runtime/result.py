@@ -49,6 +49,17 @@ class Alignment:
     coverage: float = 0.0  # share of the sound that some token looked at
 
 
+@dataclass(frozen=True)
+class Alternative:
+    """Something else that may have been said in a final."""
+
+    text: str
+    tokens: tuple[int, ...]
+    words: tuple[Word, ...]
+    avg_logprob: float
+    odds: float  # 0 to 1: how many times as probable as the final's own text it is
+
+
 @dataclass(frozen=True, eq=False)
 class Result:
     """A stretch of text with all that is known of it: a final segment, or an interim."""
@@ -68,6 +79,7 @@ class Result:
     doubt: float = 0.0  # finals: 0 to 1, how probable it is that this was made up, repeated or full of gaps
     channel: int = 0  # from 1 up, where each channel is heard by itself
     evidence: tuple[float, ...] = ()  # finals: what the doubt was told from (confidence.SEGMENT_FEATURES)
+    alternatives: tuple[Alternative, ...] = ()  # finals: others than this one, the most probable first
 
 
 @dataclass(frozen=True)

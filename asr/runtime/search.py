@@ -124,13 +124,18 @@ def greedy(
 
 def best(log_probs: NDArray[np.float32], rules: Rules, here: int) -> int:
     """The most probable token that may be said after so many tokens of text."""
+    return int(allowed(log_probs, rules, here).argmax())
+
+
+def allowed(log_probs: NDArray[np.float32], rules: Rules, here: int) -> NDArray[np.float32]:
+    """The log-probabilities (vocabulary,) of what may be said after so many tokens of text; of the rest -inf."""
     log_probs = log_probs.copy()
     log_probs[rules.suppress] = -np.inf
     if here == 0:
         log_probs[rules.suppress_first] = -np.inf
     if here == rules.goes_on:
         log_probs[rules.end] = -np.inf
-    return int(log_probs.argmax())
+    return log_probs
 
 
 def loop_start(text: Sequence[int], per_word: int = 1) -> int | None:

@@ -188,7 +188,8 @@ class SourceDecoder:
         self.decoder = decoder
         self.source = source
         self.every_head = every_head  # the weights of all heads follow those of the alignment heads
-        self.feed = {
+        self.rows = 1  # of the feed
+        self.feed: Arrays = {
             "source_lengths": np.array([source.frames]),
             **{name: values for name, values in source.arrays.items() if name in decoder.inputs},
         }
@@ -216,23 +217,62 @@ class SourceDecoder:
             weights.append(looked)
         return np.concatenate(log_probs), np.concatenate(weights, axis=1), state
 
+    def step_each(
+        self, tokens: Sequence[int], states: Sequence[DecoderState]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], list[DecoderState]]:
+        """Feed a token after each of the states, which are equally long: in one batch, whose rows are (in 8 bits, bit
+        for bit) what `step` gives of each. Returns log-probabilities (n, vocabulary), weights (heads, n, frames) and
+        the new states."""
+        axes = {described.name: described.shape.index(BATCH) for described in self.decoder.bundle.states}
+        arrays = {
+            name: np.concatenate([state.arrays[name] for state in states], axis=axis) for name, axis in axes.items()
+        }
+        log_probs, weights, values = self._outputs(np.array(tokens)[:, None], arrays)
+        looked = np.concatenate([self._looked(weights, row, 1) for row in range(len(tokens))], axis=1)
+        length = states[0].length + 1
+        new = [
+            DecoderState(
+                {name: np.take(array, [row], axis=axes[name]) for name, array in zip(arrays, values, strict=True)},
+                length,
+            )
+            for row in range(len(tokens))
+        ]
+        return log_probs[:, 0], looked, new
+
     def rewind(self, state: DecoderState, length: int) -> DecoderState:
         return self.decoder.rewind(state, length)
 
     def _run(
         self, tokens: Sequence[int], state: DecoderState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], DecoderState]:
-        feed: Mapping[str, NDArray[np.generic]] = {"tokens": np.array([tokens]), **self.feed, **state.arrays}
-        log_probs, *values = self.decoder.session.run(self.decoder.outputs, feed)
-        if self.decoder.heads.size:
-            weights, *values = values
-            looked = weights[self.decoder.heads[:, 0], 0, self.decoder.heads[:, 1]]
-            if self.every_head:
-                looked = np.concatenate([looked, weights[:, 0].reshape(-1, *looked.shape[1:])])
-        else:
-            looked = np.zeros((0, len(tokens), self.source.room), np.float32)
+        log_probs, weights, values = self._outputs(np.array([tokens]), state.arrays)
         arrays = dict(zip(state.arrays, values, strict=True))
-        return log_probs[0], looked, DecoderState(arrays, state.length + len(tokens))
+        return log_probs[0], self._looked(weights, 0, len(tokens)), DecoderState(arrays, state.length + len(tokens))
+
+    def _outputs(
+        self, tokens: NDArray[np.intp], arrays: Arrays
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, Sequence[NDArray[Any]]]:
+        """Of tokens (rows, n) the log-probabilities (rows, n, vocabulary), the weights (layers, rows, heads, n, frames)
+        of a model that has some, and the states."""
+        log_probs, *values = self.decoder.session.run(
+            self.decoder.outputs, {"tokens": tokens, **self._source(len(tokens)), **arrays}
+        )
+        return (log_probs, values[0], values[1:]) if self.decoder.heads.size else (log_probs, None, values)
+
+    def _looked(self, weights: NDArray[np.float32] | None, row: int, tokens: int) -> NDArray[np.float32]:
+        if weights is None:
+            return np.zeros((0, tokens, self.source.room), np.float32)
+        looked: NDArray[np.float32] = weights[self.decoder.heads[:, 0], row, self.decoder.heads[:, 1]]
+        if self.every_head:
+            looked = np.concatenate([looked, weights[:, row].reshape(-1, *looked.shape[1:])])
+        return looked
+
+    def _source(self, rows: int) -> Arrays:
+        """The source for each of so many rows; it is copied once for the widest batch."""
+        if rows > self.rows:
+            self.feed = {name: np.repeat(values[:1], rows, axis=0) for name, values in self.feed.items()}
+            self.rows = rows
+        return {name: values[:rows] for name, values in self.feed.items()}
 
 
 def initial(state: State, frames: int) -> NDArray[np.float32]:

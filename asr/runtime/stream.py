@@ -4,7 +4,8 @@ Samples gather into a segment, which is looked at when a chunk of it, counted fr
 the model can, each chunk is encoded once, on top of what was kept of those before (growing.py), and decoding goes on
 from the last stable token; else the segment is read anew at full context. A policy (policy.py) says how many words of
 the reading are stable: these are never taken back. The rest of the reading is the draft of the next. Who asks for it
-has each finished segment read once more, whole; then nothing is stable before its final.
+has each finished segment read once more, whole; then nothing is stable before its final. A beam, where one is asked
+for, searches what follows the stable text, at every reading; a final's alternatives all begin with what was stable.
 
 All decisions hang on the samples up to a grid point alone, never on how they came, so packets change nothing. A
 segment ends where its speaker pauses, at a flush, or before 30 s: between two words, or at its quietest point. It is
@@ -13,6 +14,7 @@ the longest audio ever held.
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,12 +22,13 @@ from numpy.typing import NDArray
 
 from asr.errors import InputError
 from asr.runtime import ctc
+from asr.runtime.beam import Beam
 from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
 from asr.runtime.loudness import STEP, gap, levels, loud, quietest
 from asr.runtime.policy import POLICIES
 from asr.runtime.reading import Place, Reading, Settled, judged, nothing, read, settle
-from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Update
+from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Update
 from asr.runtime.sessions import Source
 from asr.runtime.words import spell
 
@@ -67,6 +70,7 @@ class Stream:
         self.read_to = 0  # samples of the segment that the last grid point saw
         self.growing: Growing | None = None  # the segment's encoding; None: nothing is encoded yet, or kept
         self.settled = Settled()
+        self.others: tuple[tuple[Settled, float], ...] = ()  # what else it may be, and at what odds
         self.draft: tuple[int, ...] = ()  # what the last reading said after the settled tokens
         self.processed = 0  # samples of the stream that results so far have read
         self.rows_said = 0  # tokens in finals so far
@@ -75,6 +79,11 @@ class Stream:
         self.spoken: tuple[float, float] | None = None  # where the last words began and ended; None: none yet
         self.guessed = False  # the last interims had a tail that may still change
         self.finished = False
+
+    @cached_property
+    def beam(self) -> Beam | None:
+        """Made where it is first needed: many phrases take their time, and streams are opened where none is."""
+        return self.recognizer.beam_of(self.options)
 
     def accept(self, samples: NDArray[np.float32]) -> list[Update]:
         """Take any number of samples (n,); returns what became known, in order."""
@@ -182,6 +191,7 @@ class Stream:
             self.language,
             options.alignment and options.heads,
             options.word_times,
+            self.beam,
         )
         return read(self.recognizer, self.held[:samples], encode, self.settled, self.draft, place)
 
@@ -219,6 +229,8 @@ class Stream:
 
     def _settle(self, reading: Reading, count: int | None) -> Reading:
         """Take the reading's first tokens into the settled text, None: all that it says; returns what is left."""
+        others = reading.others if count is None else ()  # of a part nobody knows what else it may be
+        self.others = tuple((settle(self.recognizer, self.settled, one.reading)[0], one.odds) for one in others)
         self.settled, tail = settle(self.recognizer, self.settled, reading, count)
         self.draft = tail.tokens
         if words := (*self.settled.words, *tail.words):
@@ -272,12 +284,15 @@ class Stream:
             results.append(self._result(nothing(), is_final=False, stability=PROVISIONAL_STABILITY))
         self.guessed = False
         if self.settled.tokens:
-            final = self._result(self.settled, is_final=True, stability=0.0)
+            final = replace(
+                self._result(self.settled, is_final=True, stability=0.0),
+                alternatives=tuple(self._alternative(said, odds) for said, odds in self.others),
+            )
             end_s = (self.start + samples) / self.rate
             results.append(judged(replace(final, end_s=end_s), self.settled, self.held[:samples], self.recognizer))
             self.rows_said += len(self.settled.tokens)
         self._advance(samples)
-        self.read_to, self.growing, self.settled, self.draft = 0, None, Settled(), ()
+        self.read_to, self.growing, self.settled, self.others, self.draft = 0, None, Settled(), (), ()
         return [Update(tuple(results), self.cursors)] if results else []
 
     def _result(self, said: Settled | Reading, is_final: bool, stability: float) -> Result:
@@ -294,10 +309,14 @@ class Stream:
             is_final=is_final,
             stability=stability,
             language=said.language,
-            avg_logprob=float(said.log_probs.mean()) if said.tokens else 0.0,
+            avg_logprob=mean(said.log_probs),
             no_speech_prob=said.no_speech_prob,
             alignment=Alignment(hop_s, self.start / self.rate, rows) if self.options.alignment else None,
         )
+
+    def _alternative(self, said: Settled, odds: float) -> Alternative:
+        text = spell(self.recognizer.tokenizer, said.tokens)
+        return Alternative(text, said.tokens, said.words, mean(said.log_probs), odds)
 
     def _with_activity(self, updates: list[Update]) -> list[Update]:
         """The updates of a grid point, and what they mean for who wants to know when somebody speaks."""
@@ -330,3 +349,7 @@ class Stream:
     def cursors(self) -> Cursors:
         received = self.start + self.size
         return Cursors(received / self.rate, self.processed / self.rate, self.start / self.rate)
+
+
+def mean(log_probs: NDArray[np.float32]) -> float:
+    return float(log_probs.mean()) if log_probs.size else 0.0

@@ -10,6 +10,7 @@ silence  words written where nothing is said
 onsets   when words begin, against when they truly do (sets with word times)
 known    known texts aligned, beside a forced aligner; and whether the score tells a text that is not of the recording
 trust    whether high confidence means that a word is right
+search   what beams, the CTC head's opinion and expected phrases are worth
 
 What is measured is what ships: the recogniser that serves, fed as a live stream is. Each row is appended to
 OUT/bench.jsonl as it is made, so that a run that is stopped has not been for nothing.
@@ -33,7 +34,7 @@ from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import aligners, crowd, trust, wrong_texts
+from asr.train import aligners, crowd, searches, trust, wrong_texts
 from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
@@ -144,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sets", type=_names, metavar="A,B,C", help="only these sets of the folder (all)")
     add("--table", type=_tables, default=list(TABLES), metavar="|".join(TABLES), help="or several by commas (all)")
     add("--latency", type=_modes, metavar="640", help="latency: only this mode, or several by commas (all)")
-    add("--limit", type=_count, metavar="N", help="latency: only the first N utterances of each set (all)")
+    add("--limit", type=_count, metavar="N", help="only the first N of each set: latency, onsets, trust, search")
     add("--hours", type=_amount, default=2.0, metavar="H", help="long: of audio (%(default)s)")
     levels = "|".join(ALIGNMENTS)
     add("--alignment", type=_levels, default=[NO_ALIGNMENT], metavar=levels, help="long: or several by commas (none)")
@@ -480,6 +481,14 @@ def trusted(bench: Bench) -> Table:
     return Table(trust.as_text(rows), [asdict(row) for row in rows])
 
 
+def search(bench: Bench) -> Table:
+    heard = [one for utterances in bench.speech.values() for one in utterances[: bench.options.limit]]
+    rows = searches.listen(
+        bench.recognizer, heard, note=lambda name, trial: bench.note("search", {"search": name, **asdict(trial)})
+    )
+    return Table(searches.as_text(rows), [asdict(row) for row in rows])
+
+
 TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "latency": latency,
     "long": long,
@@ -488,6 +497,7 @@ TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "onsets": onsets,
     "known": known,
     "trust": trusted,
+    "search": search,
 }
 
 

@@ -71,6 +71,16 @@ def count(reference: str, hypothesis: str) -> Counts:
     )
 
 
+def right(reference: str, hypothesis: str) -> list[tuple[str, bool]]:
+    """Each word of the reference, normalised, and whether the hypothesis has it there."""
+    words = jiwer.process_words(normalise(reference), normalise(hypothesis))
+    found = [False] * len(words.references[0])
+    for chunk in words.alignments[0]:
+        if chunk.type == "equal":
+            found[chunk.ref_start_idx : chunk.ref_end_idx] = [True] * (chunk.ref_end_idx - chunk.ref_start_idx)
+    return list(zip(words.references[0], found, strict=True))
+
+
 def pool(counts: Iterable[Counts]) -> Counts:
     """Edits added up, so that a long utterance weighs by its words."""
     return sum(counts, Counts())

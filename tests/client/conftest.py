@@ -149,6 +149,16 @@ def _result(content: bytes, start: int, config: Any, is_final: bool = True, stab
     best = result.alternatives.add(
         transcript="".join(texts), token_ids=[len(content), 7], avg_logprob=-0.25, no_speech_prob=0.125, doubt=0.375
     )
+    best.confidence = 0.75
+    for number in range(1, config.max_alternatives if is_final else 0):
+        other = result.alternatives.add(
+            transcript=f"{best.transcript} {number}",
+            token_ids=[number],
+            avg_logprob=-0.25 * (1 + number),
+            confidence=0.75 * 0.5**number,
+        )
+        if config.enable_word_time_offsets:
+            other.words.add(word=f" {number}", start_time=_duration(start_s), end_time=_duration(end_s))
     if config.enable_word_time_offsets:
         for number, text in enumerate(texts):
             from_s, to_s = np.interp([number, number + 1], [0, 2], [start_s, end_s])

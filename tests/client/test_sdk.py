@@ -19,6 +19,7 @@ from client import (
     Level,
     NoServerError,
     Options,
+    Phrases,
     finals,
     transport,
 )
@@ -35,6 +36,7 @@ def test_public_names_are_these() -> None:
         "AccessError",
         "Aligned",
         "Alignment",
+        "Alternative",
         "AsyncClient",
         "CallError",
         "Client",
@@ -52,6 +54,7 @@ def test_public_names_are_these() -> None:
         "Model",
         "NoServerError",
         "Options",
+        "Phrases",
         "Row",
         "Segment",
         "Transcript",
@@ -75,6 +78,21 @@ def test_recognize_gives_plain_values(target: str) -> None:
     assert (first.start_s, first.end_s, first.is_final, first.avg_logprob) == (0, 2, True, -0.25)
 
 
+def test_alternatives_come_with_their_confidences(target: str) -> None:
+    options = Options(max_alternatives=3, words=True)
+    with Client(target) as speech:
+        segment, *_ = speech.recognize(CONTENT, options).segments
+        streamed = list(speech.stream([b"\0\0"], 8000, options))
+    assert segment.confidence == 0.75
+    assert [other.text for other in segment.alternatives] == [f"{segment.text} 1", f"{segment.text} 2"]
+    assert [other.confidence for other in segment.alternatives] == [0.375, 0.1875]
+    assert [other.avg_logprob for other in segment.alternatives] == [-0.5, -0.75]
+    assert segment.alternatives[1].tokens == (2,)
+    assert [word.text for word in segment.alternatives[0].words] == [" 1"]
+    (final,) = finals(streamed)
+    assert len(final.alternatives) == 2
+
+
 def test_a_file_is_sent_as_it_is(target: str, recording: Any) -> None:
     path = recording()
     with Client(target) as speech:
@@ -90,6 +108,9 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
         alignment=Level.TOP_K,
         top_k=3,
         rescore_finals=True,
+        beam_size=5,
+        max_alternatives=3,
+        phrases=(Phrases(("Heed", "Ann"), 2.5), Phrases(("Bo",))),
         endpointing=Endpointing(stop_history=400, stop_threshold=0.75),
         voice_activity=True,
         speech_end_timeout_s=2.5,
@@ -103,6 +124,9 @@ def test_options_reach_the_server(target: str, service: Any) -> None:
         assert config.enable_word_time_offsets
         assert config.enable_word_confidence
         assert config.rescore_finals
+        assert (config.beam_size, config.max_alternatives) == (5, 3)
+        asked = [(list(context.phrases), context.boost) for context in config.speech_contexts]
+        assert asked == [(["Heed", "Ann"], 2.5), (["Bo"], 0.0)]
         assert {field.name for field, _ in config.endpointing_config.ListFields()} == {"stop_history", "stop_threshold"}
         assert (config.endpointing_config.stop_history, config.endpointing_config.stop_threshold) == (400, 0.75)
         assert (config.alignment.level, config.alignment.top_k) == (2, 3)

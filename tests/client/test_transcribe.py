@@ -50,6 +50,23 @@ def test_json_of_one_file_goes_to_stdout(target: str, recording: Writes, capsys:
     assert not any("words" in segment for segment in whole["segments"])
 
 
+def test_alternatives_are_in_the_json(target: str, recording: Writes, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--output_format", "json", "--max_alternatives", "2", "--alignment", "--alignment_format", "npz"]
+    assert main(["--server", target, *flags, str(recording(seconds=1.0))]) == 0
+    (segment,) = json.loads(capsys.readouterr().out)["segments"]
+    (other,) = segment["alternatives"]
+    assert other == {"text": f"{segment['text']} 1", "tokens": [1], "avg_logprob": -0.5, "confidence": 0.375}
+    assert segment["confidence"] == 0.75
+
+
+def test_a_search_is_asked_for(target: str, service: Any, recording: Writes) -> None:
+    flags = ["--beam-size", "5", "--phrase", "Heed", "--phrase", "Ann Lee", "--boost", "2.5"]
+    assert main(["--server", target, *flags, str(recording(seconds=0.1))]) == 0
+    (config,) = service.configs
+    assert (config.beam_size, config.max_alternatives) == (5, 1)
+    assert [(list(one.phrases), one.boost) for one in config.speech_contexts] == [(["Heed", "Ann Lee"], 2.5)]
+
+
 def test_words_are_written_when_asked_for(target: str, recording: Writes, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(recording(seconds=3.0))
     assert main(["--server", target, "--output_format", "json", "--word_timestamps", path]) == 0
@@ -248,6 +265,10 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--text", "a.txt", "."], "give one FILE"),
         (["--show_alignment", "a.wav"], "--show_alignment means nothing without --stream"),
         (["--text", "a.txt", "--stream", "a.wav"], "goes with neither --stream"),
+        (["--text", "a.txt", "--phrase", "Heed", "a.wav"], "--text is placed, not searched for"),
+        (["--boost", "2", "a.wav"], "--boost means nothing without --phrase"),
+        (["--phrase", "Heed", "--boost", "21", "a.wav"], "up to 20"),
+        (["--beam_size", "0", "a.wav"], "from 1 up"),
         (["--text", "a.txt", "a.wav", "b.wav"], "give one FILE"),
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),

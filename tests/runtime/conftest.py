@@ -101,23 +101,24 @@ class Saying:
         return names("log_probs", "weights", "new_past")
 
     def run(self, wanted, feed):
-        past, tokens, frames = feed["past"][0, :, 0], feed["tokens"][0], int(feed["source_lengths"][0])
-        room = feed["source_key_0"].shape[2]
-        self.calls.append((past.size, tokens.size, frames))
-        said = self.words(feed["source_key_0"][0, 0, :frames, 0])
-        log_probs = np.full((1, tokens.size, len(PIECES)), -9.0, np.float32)
-        weights = np.zeros((1, 1, 1, tokens.size, room), np.float32)
+        each = (feed[name] for name in ("past", "tokens", "source_lengths", "source_key_0"))
+        made = [self.row(*row) for row in zip(*each, strict=True)]
+        log_probs, weights, past = (np.stack(each) for each in zip(*made, strict=True))
+        outputs = {"log_probs": log_probs, "weights": weights.swapaxes(0, 1), "new_past": past}
+        self.calls.append((feed["past"].shape[1], feed["tokens"].shape[1], int(feed["source_lengths"][0])))
+        return [outputs[name] for name in wanted]
+
+    def row(self, past, tokens, frames, source):
+        """Of one of the batch: log-probabilities, weights of the layers, the new past."""
+        said = self.words(source[0, :frames, 0])
+        log_probs = np.full((tokens.size, len(PIECES)), -9.0, np.float32)
+        weights = np.zeros((1, 1, tokens.size, source.shape[1]), np.float32)
         for row in range(tokens.size):
-            place = past.size + row  # words said before this: all tokens but the start
+            place = len(past) + row  # words said before this: all tokens but the start
             token, looked = said[place] if place < len(said) else (END, frames - 1)
-            log_probs[0, row, token] = -0.1
-            weights[0, 0, 0, row, :frames] = np.maximum(0, 1 - np.abs(np.arange(frames) - looked) / (WORD_FRAMES / 2))
-        made = {
-            "log_probs": log_probs,
-            "weights": weights,
-            "new_past": np.concatenate([past, tokens]).astype(np.float32)[None, :, None],
-        }
-        return [made[name] for name in wanted]
+            log_probs[row, token] = -0.1
+            weights[0, 0, row, :frames] = np.maximum(0, 1 - np.abs(np.arange(frames) - looked) / (WORD_FRAMES / 2))
+        return log_probs, weights, np.concatenate([past, tokens[:, None]]).astype(np.float32)
 
     def words(self, levels):
         """Tokens and where each looks. A remnant of a few frames is nothing, most of a word is the word."""

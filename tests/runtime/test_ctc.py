@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asr.runtime.ctc import LOOSE, STAR, clearest, forced, labels_of, letters, spelled
+from asr.runtime.ctc import (
+    LEAST,
+    LOOSE,
+    STAR,
+    best_path,
+    clearest,
+    forced,
+    labels_of,
+    labels_of_text,
+    letters,
+    spelled,
+)
 
 ALPHABET = " 'ab"  # 1 to 4, after blank
 
@@ -138,3 +149,56 @@ def test_the_clearest_letter_is_the_frame_that_is_least_blank():
     assert clearest(log_probs) == pytest.approx(0.1, abs=1e-6)
     log_probs[1, 0] = np.log(0.7)
     assert clearest(log_probs) == pytest.approx(0.3, abs=1e-6)
+
+
+def test_a_text_is_its_words_with_spaces_between():
+    a, b = 3, 4
+    assert labels_of_text(" A, b-a!", ALPHABET) == [a, 1, b, 1, a]
+    assert labels_of_text(" ba 7", ALPHABET) == [b, a, 1, STAR]
+    assert labels_of_text("ab ab", "ab") == [1, 2, 1, 2], "an alphabet may have no space"
+    assert labels_of_text(" ...", ALPHABET) == []
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.sampled_from([1, 3, 4]), max_size=4))
+def test_a_text_is_as_probable_as_its_best_path(seed, labels):
+    scores = np.random.default_rng(seed).standard_normal((4, 5)).astype(np.float32)
+    assert best_path(scores, labels) == pytest.approx(max(best_by_trying(scores, labels), LEAST), abs=1e-4)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.sampled_from([1, 3, 4, STAR]), max_size=4), st.booleans(), st.booleans())
+def test_what_is_open_is_left_out_at_a_price(seed, labels, open_start, open_end):
+    scores = 3 * np.random.default_rng(seed).standard_normal((6, 5)).astype(np.float32)
+    loose = np.maximum(scores[:, 0], scores.max(axis=1) - LOOSE)
+    expected = [
+        float(loose[:first].sum() + loose[last:].sum()) + best_path(scores[first:last], labels)
+        for first in (range(7) if open_start else [0])
+        for last in (range(first, 7) if open_end else [6])
+        if first < last or not labels
+    ]
+    expected = [one for one in expected if one > LEAST / 2]
+    said = best_path(scores, labels, open_start, open_end)
+    assert said == pytest.approx(max(expected, default=LEAST), rel=1e-4, abs=1e-4)
+
+
+def test_a_word_with_figures_is_whatever_is_said_there():
+    said = spoken(3, 0, 1, 4, 3, 4, 0, 1, 3)
+    exact = best_path(said, labels_of_text(" a bab a", ALPHABET))
+    figures = best_path(said, labels_of_text(" a 77 a", ALPHABET))
+    assert exact == pytest.approx(9 * np.log(0.9), abs=1e-4)
+    assert figures == pytest.approx(exact - 3 * LOOSE, abs=1e-4), "three frames sound in it"
+    assert best_path(said, labels_of_text(" a b a", ALPHABET)) < figures - 3
+
+
+def test_what_is_open_may_hold_more_than_the_text():
+    said = spoken(3, 0, 1, 4, 3, 4)
+    text = labels_of_text("a", ALPHABET)
+    assert best_path(said, text) < -10
+    assert best_path(said, text, open_end=True) > -2
+    assert best_path(said[3:], labels_of_text("b", ALPHABET), open_start=True) > -2
+
+
+def test_what_no_path_can_say_is_as_bad_as_anything_else_of_its_kind():
+    assert best_path(spoken(3, 3), [3, 3]) == best_path(spoken(3), [3, 4]) == best_path(spoken()[:0], [3]) == LEAST
+    assert best_path(spoken()[:0], []) == 0

@@ -13,7 +13,7 @@ import soundfile
 from asr.errors import NotFoundError, OptionError
 from asr.runtime.known import Known
 from asr.runtime.recognizer import Options
-from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
+from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import main
 from server.calls import Calls
@@ -35,6 +35,7 @@ class FakeRecognizer:
 
     name: str = "fake"
     word: str = " heard"
+    others: tuple[str, ...] = ()  # what else it may be, as far as alternatives are asked for
     tokens: int = 1  # rows of each result's alignment
     beside: object = nothing  # called in each piece of work
     asked: list[Options] = field(default_factory=list)
@@ -146,6 +147,10 @@ class FakeStream:
             avg_logprob=-0.5,
             no_speech_prob=0.01,
             alignment=Alignment(0.02, start_s, self._rows(is_final)) if self.options.alignment else None,
+            alternatives=tuple(
+                Alternative(text, (8,), (), -0.75, 0.5)
+                for text in self.recognizer.others[: self.options.alternatives - 1]
+            ),
         )
 
 

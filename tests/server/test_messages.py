@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from asr.errors import NotSupportedError, OptionError
+from asr.errors import OptionError
 from asr.runtime.endpoints import Endpoints
-from asr.runtime.result import Alignment, Cursors, Event, Kind, Result, Row, Update, Word
+from asr.runtime.phrases import Phrase
+from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Row, Update, Word
 from asr.v1 import speech_pb2
 from server import messages
 from server.audio import Declared
@@ -67,6 +68,31 @@ def test_a_config_says_what_it_asks_for():
     assert asked.options.rescore
 
 
+def test_a_config_says_how_to_search():
+    plain = wanted().options
+    assert (plain.beam, plain.alternatives, plain.phrases, plain.width) == (1, 1, (), 1)
+    asked = wanted(
+        beam_size=6,
+        max_alternatives=3,
+        speech_contexts=[{"phrases": ["Heed", "Ann"], "boost": 2.5}, {"phrases": ["Bo"]}],
+    ).options
+    assert (asked.beam, asked.alternatives, asked.width) == (6, 3, 8)
+    assert asked.phrases == (Phrase("Heed", 2.5), Phrase("Ann", 2.5), Phrase("Bo"))
+
+
+def test_alternatives_follow_the_best_with_confidences_to_be_compared_with_its_own():
+    words = (Word(" too", 1.0, 1.25, 0.9, 2.56),)
+    others = (Alternative(" too", (13,), words, -0.5, 0.5), Alternative(" to", (14,), (), -0.75, 0.125))
+    message = messages.result_message(result(alternatives=others), wanted(enable_word_time_offsets=True))
+    best, second, third = message.alternatives
+    assert (best.transcript, second.transcript, third.transcript) == (" two words", " too", " to")
+    assert best.confidence == pytest.approx(np.exp(-0.25))
+    assert [one.confidence for one in (second, third)] == pytest.approx([best.confidence / 2, best.confidence / 8])
+    assert (second.avg_logprob, list(second.token_ids)) == (-0.5, [13])
+    assert [word.word for word in second.words] == [" too"]
+    assert not messages.result_message(result(alternatives=others), wanted()).alternatives[1].words
+
+
 def test_a_stream_has_its_own_default_mode_and_interims_if_wanted():
     config = {"interim_results": True, "config": {}}
     asked = messages.asked_of_stream(speech_pb2.StreamingRecognizeRequest(streaming_config=config))
@@ -80,6 +106,12 @@ def test_a_stream_has_its_own_default_mode_and_interims_if_wanted():
         ({"sample_rate_hertz": -1}, "not negative"),
         ({"audio_channel_count": -1}, "not negative"),
         ({"max_alternatives": -1}, "0 or more"),
+        ({"beam_size": -1}, "0 to 16"),
+        ({"beam_size": 17}, "0 to 16"),
+        ({"speech_contexts": [{"phrases": [""]}]}, "at least one letter"),
+        ({"speech_contexts": [{"phrases": ["x" * 101]}]}, "at most 100"),
+        ({"speech_contexts": [{"phrases": ["x"] * 501}] * 2}, "at most 1000 phrases, but these hold 1002"),
+        ({"speech_contexts": [{"phrases": ["x"], "boost": -1}]}, "0 .* to 20"),
         ({"alignment": {"level": 9}}, "level 9 is none of"),
         ({"alignment": {"level": "TOP_K", "top_k": 65}}, "1 to 64"),
         ({"alignment": {"level": "TOP_K", "top_k": -1}}, "1 to 64"),
@@ -87,17 +119,6 @@ def test_a_stream_has_its_own_default_mode_and_interims_if_wanted():
 )
 def test_what_makes_no_sense_is_refused_with_what_would(config, said):
     with pytest.raises(OptionError, match=said):
-        wanted(**config)
-
-
-@pytest.mark.parametrize(
-    ("config", "name"),
-    [
-        ({"speech_contexts": [{"phrases": ["heed"]}]}, "speech_contexts"),
-    ],
-)
-def test_what_this_version_lacks_is_named(config, name):
-    with pytest.raises(NotSupportedError, match=name):
         wanted(**config)
 
 

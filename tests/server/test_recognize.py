@@ -1,6 +1,7 @@
 import grpc
 import pytest
 
+from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import Options
 from asr.v1 import speech_pb2
 
@@ -46,6 +47,17 @@ def test_what_is_asked_reaches_the_recogniser(serve, fake, whole, recording):
     response = serve(recognizer).stub.Recognize(whole(recording(1), **config))
     assert recognizer.asked == [Options("320ms", "en-us", alignment=True, interim=False)]
     assert response.results[0].alignment.rows[0].frame_offset == 3
+
+
+def test_alternatives_and_phrases_reach_the_recogniser_and_come_back(serve, fake, whole, recording):
+    recognizer = fake(others=(" herd", " hurt"))
+    config = {"max_alternatives": 2, "beam_size": 5, "speech_contexts": [{"phrases": ["herd"], "boost": 1.5}]}
+    response = serve(recognizer).stub.Recognize(whole(recording(1), **config))
+    asked = Options("full", interim=False, beam=5, alternatives=2, phrases=(Phrase("herd", 1.5),))
+    assert recognizer.asked == [asked]
+    best, second = response.results[0].alternatives
+    assert (best.transcript, second.transcript) == (" heard", " herd")
+    assert 0 < second.confidence < best.confidence
 
 
 def test_full_context_is_the_default(serve, fake, whole, recording):

@@ -140,8 +140,9 @@ def test_raw_samples_of_which_nothing_is_said_are_refused(serve, live, pcm):
         ({"latency_mode": "1ms"}, INVALID, "1ms"),
         ({"model": "bigger"}, grpc.StatusCode.NOT_FOUND, "bigger"),
         ({"language_code": "tlh"}, grpc.StatusCode.NOT_FOUND, "tlh"),
-        ({"speech_contexts": [{"phrases": ["heed"]}]}, grpc.StatusCode.UNIMPLEMENTED, "speech_contexts"),
         ({"enable_separate_recognition_per_channel": True, "audio_channel_count": 9}, INVALID, "up to 8 channels"),
+        ({"speech_contexts": [{"phrases": ["?"]}]}, INVALID, "letter"),
+        ({"beam_size": 99}, INVALID, "0 to 16"),
     ],
 )
 def test_a_config_that_cannot_be_served_has_its_status_and_reason(serve, live, config, status, said):
