@@ -16,6 +16,7 @@ from asr.runtime.known import Known, align
 from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
+from asr.runtime.segments import read_segments
 from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 from asr.runtime.times import SOURCES
@@ -75,11 +76,19 @@ class Recognizer:
             tokenizer,
         )
 
-    def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT) -> Transcript:
-        """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded."""
+    def transcribe(
+        self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1
+    ) -> Transcript:
+        """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
+
+        abreast  segments that are read at the same moment at full context, a core each; the result is the same
+        """
         stream = self.stream(options)
-        updates = [*stream.accept(samples), *stream.finish()]
-        finals = tuple(result for update in updates for result in update.results if result.is_final)
+        if abreast > 1 and not stream.chunk:
+            finals = read_segments(self, samples, options, abreast)
+        else:
+            updates = [*stream.accept(samples), *stream.finish()]
+            finals = tuple(result for update in updates for result in update.results if result.is_final)
         return Transcript(finals, samples.size / self.bundle.sample_rate, language_of(finals, stream.language))
 
     def align(self, samples: NDArray[np.float32], text: str, options: Options = DEFAULT) -> Known:
