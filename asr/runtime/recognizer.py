@@ -50,11 +50,13 @@ DEFAULT = Options()
 class Recognizer:
     """Speech to text, and where the text looked."""
 
-    def __init__(self, bundle: Bundle, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer):
+    def __init__(self, bundle: Bundle, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer, threads: int = 1):
+        """threads: onnxruntime's, for one call"""
         self.bundle = bundle
         self.encoder = encoder
         self.decoder = decoder
         self.tokenizer = tokenizer
+        self.threads = threads
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1, verify: bool = True) -> Self:
@@ -74,17 +76,22 @@ class Recognizer:
             Encoder(bundle, open_session(encoder, threads)),
             Decoder(bundle, open_session(decoder, threads)),
             tokenizer,
+            threads,
         )
+
+    def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
+        """The same with these in the place of its own."""
+        return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
 
     def transcribe(
         self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1
     ) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
 
-        abreast  segments that are read at the same moment at full context, a core each; the result is the same
+        abreast  groups of segments that are read at the same moment at full context, a core each; the result is the same
         """
         stream = self.stream(options)
-        if abreast > 1 and not stream.chunk:
+        if samples.size >= self.bundle.max_samples and not stream.chunk:
             finals = read_segments(self, samples, options, abreast)
         else:
             updates = [*stream.accept(samples), *stream.finish()]

@@ -222,8 +222,7 @@ class SourceDecoder:
     def _run(
         self, tokens: Sequence[int], state: DecoderState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], DecoderState]:
-        feed: Mapping[str, NDArray[np.generic]] = {"tokens": np.array([tokens]), **self.feed, **state.arrays}
-        log_probs, *values = self.decoder.session.run(self.decoder.outputs, feed)
+        log_probs, *values = self._call({"tokens": np.array([tokens]), **state.arrays})
         if self.decoder.heads.size:
             weights, *values = values
             looked = weights[self.decoder.heads[:, 0], 0, self.decoder.heads[:, 1]]
@@ -233,6 +232,10 @@ class SourceDecoder:
             looked = np.zeros((0, len(tokens), self.source.room), np.float32)
         arrays = dict(zip(state.arrays, values, strict=True))
         return log_probs[0], looked, DecoderState(arrays, state.length + len(tokens))
+
+    def _call(self, feed: Arrays) -> Sequence[NDArray[Any]]:
+        """The decoder's outputs for tokens and a state, a batch of one."""
+        return self.decoder.session.run(self.decoder.outputs, {**self.feed, **feed})
 
 
 def initial(state: State, frames: int) -> NDArray[np.float32]:

@@ -133,7 +133,9 @@ def started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], IO[
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-            process.communicate()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
 
 
 def first_line(process: subprocess.Popen[str], complaints: IO[str]) -> str:
