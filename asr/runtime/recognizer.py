@@ -83,12 +83,10 @@ class Recognizer:
         """The same with these in the place of its own."""
         return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
 
-    def transcribe(
-        self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1
-    ) -> Transcript:
+    def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
 
-        abreast  groups of segments that are read at the same moment at full context, a core each; the result is the same
+        abreast  groups of segments that are read at the same moment at full context, a core each; it changes no result
         """
         stream = self.stream(options)
         if samples.size >= self.bundle.max_samples and not stream.chunk:

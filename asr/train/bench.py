@@ -156,8 +156,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="onsets, trust, speed: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too; speed: pocketsphinx, "
-        "pywhispercpp=FILE, sherpa-onnx=DIR too (repeatable)",
+        help="onsets, trust, speed: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too; speed: "
+        "pocketsphinx, pywhispercpp=FILE, sherpa-onnx=DIR too (repeatable)",
     )
     add(
         "--live_peer",

@@ -104,9 +104,7 @@ def ours(recognizer: Recognizer, mode: str, name: str, folder: Path | None, abre
 def _faster_whisper(name: str, weights: str, threads: int) -> list[System]:
     """faster-whisper in 8 bits, a row for each beam: no second try at a higher temperature, no text carried over."""
     model, load = _open_faster_whisper(package("faster_whisper", "faster-whisper"), weights, threads)
-    return [
-        _decoding(model, f"{name} beam {size}", load, size, vad_filter=False) for size in FASTER_WHISPER_BEAMS
-    ]
+    return [_decoding(model, f"{name} beam {size}", load, size, vad_filter=False) for size in FASTER_WHISPER_BEAMS]
 
 
 def _open_faster_whisper(faster_whisper: Any, weights: str, threads: int) -> tuple[Any, dict[str, Any]]:
@@ -171,7 +169,11 @@ def _sherpa_onnx(weights: str, threads: int) -> System:
     """sherpa-onnx with a folder that its own export of a Whisper wrote. It hears 30 s at most."""
     sherpa_onnx = package("sherpa_onnx", "sherpa-onnx")
     files = {}
-    for part, pattern in (("encoder", "*encoder*int8*.onnx"), ("decoder", "*decoder*int8*.onnx"), ("tokens", "*tokens*")):
+    for part, pattern in (
+        ("encoder", "*encoder*int8*.onnx"),
+        ("decoder", "*decoder*int8*.onnx"),
+        ("tokens", "*tokens*"),
+    ):
         found = sorted(Path(weights).glob(pattern)) if weights else []
         if not found:
             raise NotFoundError(f"no weights at {weights or 'sherpa-onnx='}: expected a folder with {pattern}")

@@ -36,7 +36,13 @@ LONG = f"a long recording, {CORES} cores"
 FIRST_TEXT = "from a process's start to its first text"
 MEMORY = "resident memory while it hears"
 INSTALLED = "installed, without Python"
-AIMS = {SHORT: "5, 12 times", LONG: "1.5, 4 times", FIRST_TEXT: "2, 1 s", MEMORY: "350, 200 MiB", INSTALLED: "350, 200 MiB"}
+AIMS = {
+    SHORT: "5, 12 times",
+    LONG: "1.5, 4 times",
+    FIRST_TEXT: "2, 1 s",
+    MEMORY: "350, 200 MiB",
+    INSTALLED: "350, 200 MiB",
+}
 UNITS = {SHORT: "", LONG: "", FIRST_TEXT: " s", MEMORY: " MiB", INSTALLED: " MiB"}  # of the first two: real time
 ABSENT = (NotFoundError, NotSupportedError, FormatError)  # what a peer, or a way to run ours, that is not there raises
 MIB = 2**20

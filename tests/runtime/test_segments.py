@@ -2,15 +2,19 @@
 
 import threading
 from dataclasses import replace
+from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from asr.runtime.recognizer import Options
-from asr.runtime.segments import segments
+from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.result import Transcript
+from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, segments
 
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 LONGEST = 30 * 16_000
 ALIGNED = Options(alignment=True, heads=True)
 
@@ -42,7 +46,10 @@ def speech(seed, words):
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_segments_read_side_by_side_are_what_one_stream_gives(hearing, speak, seed, words, abreast):
     samples = speak(speech(seed, words))
-    one_by_one = hearing().transcribe(samples, ALIGNED)
+    stream = hearing().stream(ALIGNED)
+    updates = [*stream.accept(samples), *stream.finish()]
+    finals = tuple(result for update in updates for result in update.results)
+    one_by_one = Transcript(finals, samples.size / 16_000, "en")
     assert compared(hearing().transcribe(samples, ALIGNED, abreast)) == compared(one_by_one)
 
 
@@ -79,22 +86,45 @@ def test_segments_follow_one_another_to_the_end(samples):
 
 def test_a_failure_in_one_segment_is_the_callers_to_see(hearing, speak):
     recognizer = hearing()
-    encode = recognizer.encoder.encode
+    encode, times = recognizer.encoder.encode, count()
 
-    def fails_late(samples):
-        if samples.size < LONGEST / 3:
+    def fails_at_the_second(samples):
+        if next(times) == 1:
             raise RuntimeError("no memory")
         return encode(samples)
 
-    recognizer.encoder.encode = fails_late
+    recognizer.encoder.encode = fails_at_the_second
     with pytest.raises(RuntimeError, match="no memory"):
-        recognizer.transcribe(speak("abcdefghijklmnopqrst" * 18)[: 2 * LONGEST + 20_000], abreast=2)
+        recognizer.transcribe(speak("abcdefghijklmnopqrst" * 18), abreast=2)
 
 
-def test_real_recordings_side_by_side_are_what_one_stream_gives(recognizer, clip):
+@pytest.mark.parametrize(
+    ("every", "abreast", "most"), [(1, 1, 4), (5, 1, 4), (60, 2, 4), (3, 2, 4), (7, 2, 1), (1, 3, 4)]
+)
+def test_groups_are_neighbours_of_nearly_one_size(every, abreast, most):
+    groups = grouped([Segment(first, first + 1, first + 1) for first in range(every)], abreast, most)
+    sizes = [len(group) for group in groups]
+    assert [segment.first for group in groups for segment in group] == list(range(every))
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(groups) >= min(abreast, every)
+
+
+def test_what_would_not_be_the_same_beside_others_is_read_alone(hearing, recognizer):
+    assert in_step(recognizer) == 1, "at two threads a batch is not its rows"
+    assert in_step(hearing()) == 1, "nor without 8 bits"
+    assert in_step(hearing(quantisation="int8")) == IN_STEP
+
+
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_real_recordings_in_step_are_what_one_stream_gives(clip, abreast):
+    recognizer = Recognizer.load(SHIPPED, threads=1)
     names = ["librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930", "goforward"]
     pause = np.zeros(8_000, np.float32)
-    samples = np.concatenate([part for name in names for part in (clip(name), pause)])
-    one_by_one = recognizer.transcribe(samples, ALIGNED)
-    assert len(one_by_one.segments) > 1
-    assert compared(recognizer.transcribe(samples, ALIGNED, abreast=2)) == compared(one_by_one)
+    samples = np.concatenate([part for name in names * 2 for part in (clip(name), pause)])
+    stream = recognizer.stream(ALIGNED)
+    updates = [*stream.accept(samples), *stream.finish()]
+    finals = tuple(result for update in updates for result in update.results)
+    one_by_one = Transcript(finals, samples.size / 16_000, "en")
+    assert len(one_by_one.segments) > 2
+    assert compared(recognizer.transcribe(samples, ALIGNED, abreast)) == compared(one_by_one)

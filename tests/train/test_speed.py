@@ -120,9 +120,7 @@ def test_a_process_that_says_nothing_tells_its_last_complaint():
 
 def test_the_most_memory_that_a_process_holds_is_seen():
     code = "held = bytearray({} * 2**20); import time; time.sleep(0.4)"
-    small, large = (
-        processes.resident_of_program_mib([sys.executable, "-c", code.format(mib)]) for mib in (1, 101)
-    )
+    small, large = (processes.resident_of_program_mib([sys.executable, "-c", code.format(mib)]) for mib in (1, 101))
     assert large - small == pytest.approx(100, abs=20)
 
 
