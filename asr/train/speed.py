@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -154,7 +155,7 @@ def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
     theirs = processes.program(asked.peer_python, processes.FASTER_WHISPER, weights, said)
     yield from beside(
         [
-            figure(FIRST_TEXT, name, lambda command=command: processes.first_line_s(command))
+            figure(FIRST_TEXT, name, partial(processes.first_line_s, command))
             for name, command in (
                 ("a program, in Python", processes.program(python, processes.HEED, model, said)),
                 ("asr-server, until it listens", processes.serve(python, model)),
@@ -178,14 +179,14 @@ def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
 def installed(asked: Asked) -> Iterator[Speed]:
     yield from beside(
         [
-            figure(INSTALLED, told, lambda python=python, told=told: installed_mib(python, told))
+            figure(INSTALLED, told, partial(installed_mib, python, told))
             for told, python in (("heed[serve]", asked.python), ("faster-whisper", asked.peer_python))
         ]
     )
 
 
 def installed_mib(python: str, told: str) -> float:
-    sizes = json.loads(processes.output_of([python, "-m", "asr.train.footprint", told]))
+    sizes: dict[str, int] = json.loads(processes.output_of([python, "-m", "asr.train.footprint", told]))
     return sum(sizes.values()) / MIB
 
 
@@ -216,7 +217,6 @@ def as_text(rows: Sequence[Speed]) -> str:
         body.append([what, row.system, measured, number(row.times, 1), number(row.wer, 1), aim, shown(row.note)])
         before = row.what
     return (
-        table(head, body)
-        + "\n\nA figure without a unit is a real-time factor: wall time over the recording's length. Aims of the first two are "
-        "how many times ours a peer takes."
+        table(head, body) + "\n\nA figure without a unit is a real-time factor: wall time over the recording's length. "
+        "Aims of the first two are how many times ours a peer takes."
     )

@@ -15,7 +15,7 @@ WAIT_S = 20
 
 
 class Adds:
-    """Log-probabilities are the source's sum and the tokens', so far; weights are the source. Keeps each call's rows."""
+    """Log-probabilities are the sum of the source and of the tokens so far, weights the source. Keeps calls' rows."""
 
     def __init__(self, fails_at=0):
         self.rows = []
