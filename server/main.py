@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from asr.audio.apart import mould
 from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Recognizer
 from asr.v1 import speech_pb2, speech_pb2_grpc
@@ -46,6 +47,7 @@ def main() -> None:
 
 async def serve(settings: ServerSettings) -> None:
     """Load, listen, wait for a signal, drain."""
+    mould().prepare()  # it loads its decoders while we load ours
     models = load(settings)
     tokens = [] if settings.tokens is None else read_tokens(settings.tokens)
     calls = Calls(settings.max_streams, Guard(tokens, settings.max_streams_per_caller))

@@ -71,20 +71,25 @@ class ApartRecording:
 
 
 class Mould:
-    """The process that forks itself for each file; started when the first one comes, and again when it died."""
+    """The process that forks itself for each file; started when the first one comes, if not before, and again when it
+    died."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # files come from many threads
         self.process: subprocess.Popen[bytes] | None = None
         self.requests: socket.socket | None = None
 
+    def prepare(self) -> None:
+        """Start it now, so that it is ready when the first file comes; who asks does not wait for it."""
+        with self.lock:
+            self._be_there()
+
     def child(self) -> socket.socket:
         """A line to a new child."""
         ours, theirs = socket.socketpair()
         ours.settimeout(STALL_S)
         with theirs, self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self._start()
+            self._be_there()
             assert self.requests is not None
             socket.send_fds(self.requests, [b"\0"], [theirs.fileno()])
         return ours
@@ -96,6 +101,10 @@ class Mould:
                 self.requests.close()
                 self.process.wait()
                 self.process = self.requests = None
+
+    def _be_there(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self._start()
 
     def _start(self) -> None:
         if self.requests is not None:

@@ -1,6 +1,7 @@
 """A loaded model: immutable, shared by all streams on all threads."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -65,19 +66,20 @@ class Recognizer:
         threads  onnxruntime's, for one call
         verify   check the files' digests
         """
-        bundle = Bundle.load(folder, verify)
-        encoder, decoder = (folder / name for name in GRAPHS)
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        except Exception as error:  # the library raises bare Exception
-            raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
-        return cls(
-            bundle,
-            Encoder(bundle, open_session(encoder, threads)),
-            Decoder(bundle, open_session(decoder, threads)),
-            tokenizer,
-            threads,
-        )
+        bundle = Bundle.load(folder, verify=False)
+        with ThreadPoolExecutor() as loaders:  # each takes a while, and somebody waits for the first word
+            verified = loaders.submit(bundle.verify, folder) if verify else None
+            encoder, decoder = (loaders.submit(open_session, folder / name, threads) for name in GRAPHS)
+            tokenizer = loaders.submit(open_tokenizer, folder)
+            if verified is not None:
+                verified.result()  # what a damaged file does to the others is no news
+            return cls(
+                bundle,
+                Encoder(bundle, encoder.result()),
+                Decoder(bundle, decoder.result()),
+                tokenizer.result(),
+                threads,
+            )
 
     def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
         """The same with these in the place of its own."""
@@ -175,6 +177,13 @@ class Recognizer:
     def keep(self, state: DecoderState, language: str, tokens: int) -> DecoderState:
         """What `decode` wants of an earlier hypothesis's state to go on after so many tokens of text."""
         return self.decoder.rewind(state, len(self.bundle.tokens.prompt(language)) + tokens - 1)
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the library raises bare Exception
+        raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
 
 
 def check_activity(options: Options, by_chunk: bool) -> None:

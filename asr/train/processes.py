@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -78,7 +78,7 @@ def first_line_s(command: Sequence[str]) -> float:
 
 
 def resident_while_streaming_mib(python: str, model: Path, recording: Path) -> float:
-    """The most memory that a server's process holds while it hears one stream."""
+    """The most memory that a server's processes hold while it hears one stream."""
     with started(serve(python, model)) as (server, complaints):
         address = first_line(server, complaints).split()[2]
         with started(stream_to(python, address, recording)) as (client, complaints):
@@ -89,7 +89,7 @@ def resident_while_streaming_mib(python: str, model: Path, recording: Path) -> f
 
 
 def resident_of_program_mib(command: Sequence[str]) -> float:
-    """The most memory that a command's process holds while it runs."""
+    """The most memory that a command's processes hold while it runs."""
     with started(command) as (process, complaints):
         most = most_resident_mib(process.pid, process)
         if process.returncode:
@@ -98,19 +98,29 @@ def resident_of_program_mib(command: Sequence[str]) -> float:
 
 
 def most_resident_mib(watched: int, until: subprocess.Popen[str]) -> float:
-    """The most memory that a process, by its id, holds until another ends."""
-    most = resident_mib(watched)
+    """The most memory that a process, by its id, and those that it started hold until another ends."""
+    most = 0.0
     while until.poll() is None:
-        most = max(most, resident_mib(watched))
+        most = max(most, sum(map(resident_mib, family(watched))))
         time.sleep(LOOK_S)
     return most
+
+
+def family(watched: int) -> list[int]:
+    """A process and those that it started, and those that they started."""
+    members = [watched]
+    for one in members:  # which grows
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with suppress(OSError):  # a thread may end while it is looked at
+                members += map(int, children.read_text().split())
+    return members
 
 
 def resident_mib(watched: int) -> float:
     """Memory of a process that is in RAM now, what it shares with others included; 0 when it is gone."""
     try:
         lines = Path(f"/proc/{watched}/status").read_text().splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         if not Path("/proc/self/status").exists():
             raise NotSupportedError("this system does not tell what memory another process holds") from None
         return 0.0

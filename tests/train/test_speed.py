@@ -124,6 +124,15 @@ def test_the_most_memory_that_a_process_holds_is_seen():
     assert large - small == pytest.approx(100, abs=20)
 
 
+def test_the_memory_of_those_that_a_process_started_is_its_own_too():
+    child = "held = bytearray(100 * 2**20); import time; time.sleep(0.6)"
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}])"
+    without, beside = (
+        processes.resident_of_program_mib([sys.executable, "-c", code.format(what)]) for what in ("0", child)
+    )
+    assert beside - without > 80
+
+
 def test_an_installation_is_all_that_is_asked_for_and_what_that_asks_for(tmp_path, monkeypatch):
     def package(name, size, *needs):
         info = tmp_path / f"{name.replace(chr(45), chr(95))}-1.dist-info"
