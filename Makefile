@@ -60,8 +60,8 @@ train: setup ## RECIPE=tiny, with options after it in SET (SET="--set data.root=
 evaluate: setup ## score MODEL on DATA=DIR, beside the peers that are installed (PEERS="--peer faster-whisper")
 	$(BIN)/asr-evaluate --model $(MODEL) --data $(DATA) $(PEERS)
 
-bench: setup ## measure how MODEL streams on DATA=DIR: lag, cost, memory, many streams, silence (SET="--hours 0.2")
-	$(BIN)/asr-bench --model $(MODEL) --data $(DATA) $(SET)
+bench: setup ## measure how MODEL streams on DATA=DIR, and its speed beside PEERS (SET="--hours 0.2")
+	$(BIN)/asr-bench --model $(MODEL) --data $(DATA) $(PEERS) $(SET)
 
 compare: setup ## attention of every kind, trained, measured and drawn in compare/ (SET="--quick")
 	$(BIN)/asr-compare $(SET)

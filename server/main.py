@@ -48,8 +48,8 @@ def main() -> None:
 
 async def serve(settings: ServerSettings) -> None:
     """Load, listen, wait for a signal, drain."""
+    mould().start()  # it loads its decoders while we load ours
     models = load(settings)
-    mould().start()
     tokens = [] if settings.tokens is None else read_tokens(settings.tokens)
     calls = Calls(settings.max_streams, Guard(tokens, settings.max_streams_per_caller))
     stop, hurry = asyncio.Event(), asyncio.Event()

@@ -120,9 +120,15 @@ class Bundle:
         for name in (*GRAPHS, TOKENIZER):
             if not (folder / name).exists():
                 raise FormatError(f"{folder} is not a whole model: it has no {name}")
-            if verify and digest(folder / name) != bundle.sha256.get(name):
-                raise FormatError(f"{folder / name} is not the file that {DESCRIPTION} was written for: export again")
+        if verify:
+            bundle.verify(folder)
         return bundle
+
+    def verify(self, folder: Path) -> None:
+        """FormatError where a file beside is not the one that this was written for."""
+        for name in (*GRAPHS, TOKENIZER):
+            if digest(folder / name) != self.sha256.get(name):
+                raise FormatError(f"{folder / name} is not the file that {DESCRIPTION} was written for: export again")
 
 
 def parsed(values: Mapping[str, Any]) -> dict[str, Any]:

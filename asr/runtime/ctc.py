@@ -145,21 +145,27 @@ def forced(log_probs: NDArray[np.float32], labels: Sequence[int]) -> Forced | No
     skips = np.zeros(states.size, bool)  # states that may follow the one two before them
     skips[3::2] = states[3::2] != states[1:-2:2]
 
-    score = np.full(states.size, -np.inf)
-    score[:2] = emitted[0, :2]
-    came = np.zeros((frames, states.size), np.int8)  # from how many states before
-    ways = np.full((3, states.size), -np.inf)
+    # of the best path to each state by frame; two states before the first that nobody reaches, so that a path's ways to
+    # come are three views of one row
+    score = np.full((frames, 2 + states.size), -np.inf)
+    score[0, 2:4] = emitted[0, :2]
+    skip = np.where(skips, 0.0, -np.inf)
     for frame in range(1, frames):
-        ways[0] = score
-        ways[1, 1:] = score[:-1]
-        ways[2, 2:] = np.where(skips[2:], score[:-2], -np.inf)
-        came[frame] = ways.argmax(axis=0)
-        score = ways.max(axis=0) + emitted[frame]
-    state = states.size - 1 if score[-1] >= score[-2] else states.size - 2
+        before, now = score[frame - 1], score[frame, 2:]
+        np.add(before[:-2], skip, out=now)
+        np.maximum(now, before[1:-1], out=now)
+        np.maximum(now, before[2:], out=now)
+        now += emitted[frame]
+    state = states.size - 1 if score[-1, -1] >= score[-1, -2] else states.size - 2
     path = np.zeros(frames, np.intp)
-    for frame in range(frames - 1, -1, -1):
+    path[-1] = state
+    for frame in range(frames - 2, -1, -1):
+        skipping, moving, staying = score[frame, state : state + 3].tolist()
+        if not skips[state]:
+            skipping = -np.inf
+        if staying < max(moving, skipping):
+            state -= 1 if moving >= skipping else 2
         path[frame] = state
-        state -= int(came[frame, state])
     places = np.arange(1, states.size, 2)
     first, past = np.searchsorted(path, places, side="left"), np.searchsorted(path, places, side="right")
     lost = emitted[np.arange(frames), path] - log_probs.max(axis=1)

@@ -1,6 +1,7 @@
 """A loaded model: immutable, shared by all streams on all threads."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from asr.runtime.phrases import Phrase, Phrases, check, opening, spellings
 from asr.runtime.policy import POLICIES
 from asr.runtime.result import Result, Transcript
 from asr.runtime.search import Hypothesis, Rules, greedy
+from asr.runtime.segments import read_segments
 from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 from asr.runtime.times import SOURCES
@@ -68,11 +70,13 @@ DEFAULT = Options()
 class Recognizer:
     """Speech to text, and where the text looked."""
 
-    def __init__(self, bundle: Bundle, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer):
+    def __init__(self, bundle: Bundle, encoder: Encoder, decoder: Decoder, tokenizer: Tokenizer, threads: int = 1):
+        """threads: onnxruntime's, for one call"""
         self.bundle = bundle
         self.encoder = encoder
         self.decoder = decoder
         self.tokenizer = tokenizer
+        self.threads = threads
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1, verify: bool = True) -> Self:
@@ -81,24 +85,36 @@ class Recognizer:
         threads  onnxruntime's, for one call
         verify   check the files' digests
         """
-        bundle = Bundle.load(folder, verify)
-        encoder, decoder = (folder / name for name in GRAPHS)
-        try:
-            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        except Exception as error:  # the library raises bare Exception
-            raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
-        return cls(
-            bundle,
-            Encoder(bundle, open_session(encoder, threads)),
-            Decoder(bundle, open_session(decoder, threads)),
-            tokenizer,
-        )
+        bundle = Bundle.load(folder, verify=False)
+        with ThreadPoolExecutor() as loaders:  # each takes a while, and somebody waits for the first word
+            verified = loaders.submit(bundle.verify, folder) if verify else None
+            encoder, decoder = (loaders.submit(open_session, folder / name, threads) for name in GRAPHS)
+            tokenizer = loaders.submit(open_tokenizer, folder)
+            if verified is not None:
+                verified.result()  # what a damaged file does to the others is no news
+            return cls(
+                bundle,
+                Encoder(bundle, encoder.result()),
+                Decoder(bundle, decoder.result()),
+                tokenizer.result(),
+                threads,
+            )
 
-    def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT) -> Transcript:
-        """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded."""
+    def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
+        """The same with these in the place of its own."""
+        return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
+
+    def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1) -> Transcript:
+        """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
+
+        abreast  groups of segments that are read at the same moment at full context, a core each; it changes no result
+        """
         stream = self.stream(options)
-        updates = [*stream.accept(samples), *stream.finish()]
-        finals = tuple(result for update in updates for result in update.results if result.is_final)
+        if samples.size >= self.bundle.max_samples and not stream.chunk:
+            finals = read_segments(self, samples, options, abreast)
+        else:
+            updates = [*stream.accept(samples), *stream.finish()]
+            finals = tuple(result for update in updates for result in update.results if result.is_final)
         return Transcript(finals, samples.size / self.bundle.sample_rate, language_of(finals, stream.language))
 
     def align(self, samples: NDArray[np.float32], text: str, options: Options = DEFAULT) -> Known:
@@ -231,6 +247,13 @@ def check_search(options: Options) -> None:
     if not 0 <= options.ctc_weight <= 1:
         raise OptionError(f"the CTC head's opinion counts for 0 to 1, but this is {options.ctc_weight:g}")
     check(options.phrases)
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the library raises bare Exception
+        raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
 
 
 def check_activity(options: Options, by_chunk: bool) -> None:

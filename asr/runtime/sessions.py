@@ -188,11 +188,11 @@ class SourceDecoder:
         self.decoder = decoder
         self.source = source
         self.every_head = every_head  # the weights of all heads follow those of the alignment heads
-        self.rows = 1  # of the feed
         self.feed: Arrays = {
             "source_lengths": np.array([source.frames]),
             **{name: values for name, values in source.arrays.items() if name in decoder.inputs},
         }
+        self.tiled = self.feed  # the same for each row of a batch
 
     @property
     def several_tokens(self) -> bool:
@@ -227,7 +227,8 @@ class SourceDecoder:
         arrays = {
             name: np.concatenate([state.arrays[name] for state in states], axis=axis) for name, axis in axes.items()
         }
-        log_probs, weights, values = self._outputs(np.array(tokens)[:, None], arrays)
+        feed = {"tokens": np.array(tokens)[:, None], **self._source(len(tokens)), **arrays}
+        log_probs, weights, values = self._parts(self.decoder.session.run(self.decoder.outputs, feed))
         looked = np.concatenate([self._looked(weights, row, 1) for row in range(len(tokens))], axis=1)
         length = states[0].length + 1
         new = [
@@ -245,18 +246,20 @@ class SourceDecoder:
     def _run(
         self, tokens: Sequence[int], state: DecoderState
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], DecoderState]:
-        log_probs, weights, values = self._outputs(np.array([tokens]), state.arrays)
+        log_probs, weights, values = self._parts(self._call({"tokens": np.array([tokens]), **state.arrays}))
         arrays = dict(zip(state.arrays, values, strict=True))
         return log_probs[0], self._looked(weights, 0, len(tokens)), DecoderState(arrays, state.length + len(tokens))
 
-    def _outputs(
-        self, tokens: NDArray[np.intp], arrays: Arrays
+    def _call(self, feed: Arrays) -> Sequence[NDArray[Any]]:
+        """The decoder's outputs for tokens and a state, a batch of one."""
+        return self.decoder.session.run(self.decoder.outputs, {**self.feed, **feed})
+
+    def _parts(
+        self, outputs: Sequence[NDArray[Any]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None, Sequence[NDArray[Any]]]:
-        """Of tokens (rows, n) the log-probabilities (rows, n, vocabulary), the weights (layers, rows, heads, n, frames)
-        of a model that has some, and the states."""
-        log_probs, *values = self.decoder.session.run(
-            self.decoder.outputs, {"tokens": tokens, **self._source(len(tokens)), **arrays}
-        )
+        """The log-probabilities (rows, n, vocabulary), the weights (layers, rows, heads, n, frames) of a model that
+        has some, and the states."""
+        log_probs, *values = outputs
         return (log_probs, values[0], values[1:]) if self.decoder.heads.size else (log_probs, None, values)
 
     def _looked(self, weights: NDArray[np.float32] | None, row: int, tokens: int) -> NDArray[np.float32]:
@@ -269,10 +272,9 @@ class SourceDecoder:
 
     def _source(self, rows: int) -> Arrays:
         """The source for each of so many rows; it is copied once for the widest batch."""
-        if rows > self.rows:
-            self.feed = {name: np.repeat(values[:1], rows, axis=0) for name, values in self.feed.items()}
-            self.rows = rows
-        return {name: values[:rows] for name, values in self.feed.items()}
+        if rows > len(self.tiled["source_lengths"]):
+            self.tiled = {name: np.repeat(values, rows, axis=0) for name, values in self.feed.items()}
+        return {name: values[:rows] for name, values in self.tiled.items()}
 
 
 def initial(state: State, frames: int) -> NDArray[np.float32]:

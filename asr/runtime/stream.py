@@ -49,7 +49,8 @@ STABLE = 1.0
 class Stream:
     """One live utterance. Not thread-safe; many streams share one Recognizer."""
 
-    def __init__(self, recognizer: "Recognizer", language: str, options: "Options"):
+    def __init__(self, recognizer: "Recognizer", language: str, options: "Options", start: int = 0):
+        """start: samples of the recording that somebody else hears, before the first of these"""
         bundle = recognizer.bundle
         self.recognizer = recognizer
         self.language = language  # "auto": each segment says its own
@@ -66,7 +67,7 @@ class Stream:
         self.policy = POLICIES[options.policy or ("align_att" if looks else "agreement")]
         self.held = np.zeros(2 * self.longest, np.float32)  # the segment's samples, from its start
         self.size = 0  # of these, how many there are
-        self.start = 0  # of the segment in the stream
+        self.start = start  # of the segment in the stream
         self.read_to = 0  # samples of the segment that the last grid point saw
         self.growing: Growing | None = None  # the segment's encoding; None: nothing is encoded yet, or kept
         self.settled = Settled()
@@ -259,8 +260,7 @@ class Stream:
         """Where to end a segment that has no pause: at its quietest, after all that is settled."""
         words = self.settled.words
         said_s = words[-1].end_s - self.start / self.rate if words else 0.0
-        earliest = max(int(EARLIEST_CUT * level.size), int(said_s * self.rate) // STEP)
-        return quietest(level, min(earliest, level.size - 1), level.size) * STEP
+        return quiet_point(level, int(said_s * self.rate) // STEP)
 
     def _cut(self, tail: Reading, level: NDArray[np.float32]) -> list[Update]:
         """End a segment that has no pause between two words, at most CUT_S before where it was read to.
@@ -353,3 +353,9 @@ class Stream:
 
 def mean(log_probs: NDArray[np.float32]) -> float:
     return float(log_probs.mean()) if log_probs.size else 0.0
+
+
+def quiet_point(level: NDArray[np.float32], said: int = 0) -> int:
+    """Samples after which a segment without a pause ends, of (steps,): in its last part, and `said` steps or more."""
+    earliest = max(int(EARLIEST_CUT * level.size), said)
+    return quietest(level, min(earliest, level.size - 1), level.size) * STEP

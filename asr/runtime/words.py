@@ -127,18 +127,19 @@ def monotonic_path(score: NDArray[np.float32]) -> NDArray[np.intp]:
     total[token, frame] = score[token, frame] + max(total[token, frame - 1], total[token - 1, frame - 1])
     """
     tokens, frames = score.shape
-    total = np.full(tokens, -np.inf)
-    total[0] = score[0, 0]
-    moved = np.zeros((frames, tokens), bool)  # whether the path came from the token before
+    # by frame; a token before the first that nobody reaches, so that staying and moving are two views of one row
+    total = np.full((frames, 1 + tokens), -np.inf)
+    total[0, 1] = score[0, 0]
+    by_frame = np.ascontiguousarray(score.T)
     for frame in range(1, frames):
-        from_before = np.concatenate(([-np.inf], total[:-1]))
-        moved[frame] = from_before > total
-        total = np.maximum(total, from_before) + score[:, frame]
+        before, now = total[frame - 1], total[frame, 1:]
+        np.maximum(before[1:], before[:-1], out=now)
+        now += by_frame[frame]
     starts = np.zeros(tokens, np.intp)
     token = min(tokens, frames) - 1  # with fewer frames than tokens the last ones find no frame of their own
     starts[token + 1 :] = frames - 1
     for frame in range(frames - 1, 0, -1):
-        if moved[frame, token]:
+        if total[frame - 1, token] > total[frame - 1, token + 1]:  # it came from the token before
             starts[token] = frame
             token -= 1
     return starts

@@ -11,6 +11,7 @@ onsets   when words begin, against when they truly do (sets with word times)
 known    known texts aligned, beside a forced aligner; and whether the score tells a text that is not of the recording
 trust    whether high confidence means that a word is right
 search   what beams, the CTC head's opinion and expected phrases are worth
+speed    how fast, how large and how soon, beside peers
 
 What is measured is what ships: the recogniser that serves, fed as a live stream is. Each row is appended to
 OUT/bench.jsonl as it is made, so that a run that is stopped has not been for nothing.
@@ -34,7 +35,7 @@ from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import aligners, crowd, searches, trust, wrong_texts
+from asr.train import aligners, crowd, searches, speed, trust, wrong_texts
 from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
@@ -99,6 +100,10 @@ class Bench:
     def clips(self) -> list[Clip]:
         return choose(self.speech, CLIPS_S)
 
+    def timed_peers(self) -> list[str]:
+        """Those that say when words begin; of the others only the table of speeds tells."""
+        return [peer for peer in self.options.peer if peer.partition("=")[0] not in speed.OTHERS]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -152,13 +157,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=_amount, default=30.0, metavar="S", help="streams: of audio in each (%(default)s)")
     add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")
     add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: of each set, looped (%(default)s)")
+    add("--long_minutes", type=_amount, default=30.0, metavar="M", help="speed: of the long recording (%(default)s)")
+    add("--python", default=sys.executable, metavar="FILE", help="speed: where heed[serve,client] is installed (this)")
     add("--threads", type=_count, default=1, metavar="N", help="of one computation (%(default)s)")
     add(
         "--peer",
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="onsets, trust: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too; known: pocketsphinx",
+        help="onsets, trust, speed: beside faster-whisper=DIR; onsets: openai-whisper=FILE.pt too; known: "
+        "pocketsphinx; speed: pocketsphinx, pywhispercpp=FILE, sherpa-onnx=DIR too (repeatable)",
     )
     add(
         "--live_peer",
@@ -431,8 +439,7 @@ def onsets(bench: Bench) -> Table:
     if not bench.timed:
         return Table("No set has word times.", [])
     timers = timing.our_timers(bench.recognizer)
-    peers = [peer for peer in bench.options.peer if peer != aligners.POCKETSPHINX]  # it is given the text
-    timers += [timing.peer_timer(peer, bench.options.threads) for peer in peers]
+    timers += [timing.peer_timer(peer, bench.options.threads) for peer in bench.timed_peers()]
     rows = []
     for name, utterances in bench.timed.items():
         clips = [(load(one), one.text, one.words) for one in utterances[: bench.options.limit]]
@@ -470,8 +477,7 @@ def trusted(bench: Bench) -> Table:
     trusters = [
         trust.our_truster(recognizer, mode) for mode in ("full", LIVE) if mode in recognizer.bundle.latency_modes
     ]
-    # the others give words no trust
-    peers = [peer for peer in bench.options.peer if not peer.startswith(("openai-whisper", aligners.POCKETSPHINX))]
+    peers = [peer for peer in bench.timed_peers() if not peer.startswith("openai-whisper")]  # it gives words no trust
     trusters += [trust.peer_truster(peer, bench.options.threads) for peer in peers]
     heard = [one for sets in (bench.speech, bench.silent) for each in sets.values() for one in each[:limit]]
     rows = []
@@ -489,6 +495,26 @@ def search(bench: Bench) -> Table:
     return Table(searches.as_text(rows), [asdict(row) for row in rows])
 
 
+def speeds(bench: Bench) -> Table:
+    options = bench.options
+    asked = speed.Asked(
+        recognizer=bench.recognizer,
+        folder=options.model,
+        speech=bench.speech,
+        limit=options.limit,
+        threads=options.threads,
+        minutes=options.long_minutes,
+        peers=options.peer,
+        python=options.python,
+        peer_python=sys.executable,
+    )
+    rows = []
+    for row in speed.measure(asked):
+        rows.append(row)
+        bench.note("speed", asdict(row))
+    return Table(speed.as_text(rows), [asdict(row) for row in rows])
+
+
 TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "latency": latency,
     "long": long,
@@ -498,6 +524,7 @@ TABLES: Mapping[str, Callable[[Bench], Table]] = {
     "known": known,
     "trust": trusted,
     "search": search,
+    "speed": speeds,
 }
 
 

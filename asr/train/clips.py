@@ -7,6 +7,7 @@ from itertools import cycle, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.errors import InputError
 from asr.runtime.loudness import STEP, levels, loud
 from asr.train.manifest import Utterance, load
 from asr.train.peers import SAMPLE_RATE
@@ -48,6 +49,20 @@ def spaced(clips: Sequence[Clip], first: int = 0) -> Iterator[Samples]:
     for clip, pause_s in zip(cycle(order), cycle(PAUSES_S), strict=False):
         yield clip.samples
         yield hiss(pause_s)
+
+
+def joined(clips: Sequence[Clip], seconds: float) -> Clip:
+    """Clips with pauses between, all of them again where they are too few, until they last so long."""
+    texts: list[str] = []
+    parts: list[Samples] = []
+    size = 0
+    for clip, pause_s in zip(cycle(clips), cycle(PAUSES_S), strict=False):
+        texts.append(clip.text)
+        parts += [clip.samples, hiss(pause_s)]
+        size += parts[-2].size + parts[-1].size
+        if size >= seconds * SAMPLE_RATE:
+            return Clip(" ".join(texts), np.concatenate(parts))
+    raise InputError("there is no clip to make a long recording of")
 
 
 def limited(parts: Iterable[Samples], seconds: float) -> Iterator[Samples]:

@@ -181,7 +181,7 @@ def listen(systems: list[System], sets: Sets, output: Path | None = None) -> lis
 def _trial(name: str, utterance: Utterance, samples: NDArray[np.float32], systems: list[System]) -> Trial:
     heard = {}
     for system in systems:
-        _settle()
+        settle()
         begin = time.perf_counter()
         text = system.transcribe(samples)
         wall_s = time.perf_counter() - begin
@@ -194,7 +194,7 @@ def _append(path: Path, trial: Trial) -> None:
         file.write(json.dumps(trial_as_json(trial), ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _settle(limit_s: float = 1.0) -> None:
+def settle(limit_s: float = 1.0) -> None:
     """Wait until the threads of the system before have come to rest.
 
     Pools spin for a while after their work (OpenMP's for 200 ms), and would take the cores of the system that is next.

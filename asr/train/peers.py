@@ -20,6 +20,7 @@ SAMPLE_RATE = 16_000
 LANGUAGE = "en"  # of the sets, and of the normaliser they are scored with
 FASTER_WHISPER_WEIGHTS = "tiny.en"  # fetched by this name where no folder is given
 FASTER_WHISPER_BEAMS = (1, 5)
+FASTER_WHISPER_BATCHES = ((8, 1), (16, 1), (16, 5))  # segments at once, beam: of a long recording
 
 Settings = dict[str, str | int | float | bool]
 
@@ -47,7 +48,7 @@ def open_model(folder: Path, modes: Sequence[str], threads: int, name: str = "")
         raise NotSupportedError(
             f"{folder} has no latency mode {', '.join(missing)}; it has {', '.join(bundle.latency_modes)}"
         )
-    return [_ours(recognizer, mode, name or bundle.name, folder) for mode in modes]
+    return [ours(recognizer, mode, name or bundle.name, folder) for mode in modes]
 
 
 def open_peer(peer: str, modes: Sequence[str], threads: int) -> list[System]:
@@ -61,6 +62,10 @@ def open_peer(peer: str, modes: Sequence[str], threads: int) -> list[System]:
         return _faster_whisper(name, path, threads)
     if peer == "pocketsphinx":
         return [_pocketsphinx()]
+    if name == "pywhispercpp":
+        return [_whisper_cpp(path, threads)]
+    if name == "sherpa-onnx":
+        return [_sherpa_onnx(path, threads)]
     if not name or not path:
         raise OptionError(f"unknown peer {peer!r}: expected faster-whisper, pocketsphinx or NAME=FOLDER")
     if (Path(path) / "model.bin").is_file():  # CTranslate2's folder, not ours
@@ -68,38 +73,58 @@ def open_peer(peer: str, modes: Sequence[str], threads: int) -> list[System]:
     return open_model(Path(path), modes, threads, name)
 
 
-def _ours(recognizer: Recognizer, mode: str, name: str, folder: Path) -> System:
+def open_batched_peer(peer: str, threads: int) -> list[System]:
+    """The rows of one `--peer` that reads many segments of a long recording at once; none where it cannot. Raises as
+    open_peer does."""
+    name, _, weights = peer.partition("=")
+    if name != "faster-whisper":
+        return []
+    faster_whisper = package("faster_whisper", "faster-whisper")
+    model, load = _open_faster_whisper(faster_whisper, weights, threads)
+    pipeline = faster_whisper.BatchedInferencePipeline(model)
+    return [
+        # its own voice activity detection tells it where segments are: it has no other way
+        _decoding(pipeline, f"{name} batch {size} beam {beam}", load, beam, vad_filter=True, batch_size=size)
+        for size, beam in FASTER_WHISPER_BATCHES
+    ]
+
+
+def ours(recognizer: Recognizer, mode: str, name: str, folder: Path | None, abreast: int = 1) -> System:
     # The peers are told the language, so a model of several languages is told too.
     language = LANGUAGE if LANGUAGE in recognizer.bundle.languages else ""
     # Interims are for people who watch: a scored transcript is made of finals alone.
     options = Options(latency_mode=mode, language=language, interim=False)
     return System(
         name=f"{name} {mode}",
-        transcribe=lambda samples: recognizer.transcribe(samples, options).text,
-        settings={"folder": str(folder), "latency_mode": mode, "language": language},
+        transcribe=lambda samples: recognizer.transcribe(samples, options, abreast).text,
+        settings={"folder": str(folder), "latency_mode": mode, "language": language, "abreast": abreast},
     )
 
 
 def _faster_whisper(name: str, weights: str, threads: int) -> list[System]:
     """faster-whisper in 8 bits, a row for each beam: no second try at a higher temperature, no text carried over."""
-    faster_whisper = package("faster_whisper", "faster-whisper")
+    model, load = _open_faster_whisper(package("faster_whisper", "faster-whisper"), weights, threads)
+    return [_decoding(model, f"{name} beam {size}", load, size, vad_filter=False) for size in FASTER_WHISPER_BEAMS]
+
+
+def _open_faster_whisper(faster_whisper: Any, weights: str, threads: int) -> tuple[Any, dict[str, Any]]:
+    """The model, and how it was opened."""
     if weights and not Path(weights).is_dir():
         raise NotFoundError(f"no weights at {weights}: expected a folder in CTranslate2's format")
     load: dict[str, Any] = {"device": "cpu", "compute_type": "int8", "cpu_threads": threads, "num_workers": 1}
     try:
-        model = faster_whisper.WhisperModel(weights or FASTER_WHISPER_WEIGHTS, **load)
+        return faster_whisper.WhisperModel(weights or FASTER_WHISPER_WEIGHTS, **load), load
     except Exception as error:  # its downloads and its weights fail in many ways; to us each means that it is not there
         raise NotFoundError(f"faster-whisper could not open {weights or FASTER_WHISPER_WEIGHTS}: {error}") from error
-    return [_beam(model, f"{name} beam {size}", size, load) for size in FASTER_WHISPER_BEAMS]
 
 
-def _beam(model: Any, name: str, size: int, load: dict[str, Any]) -> System:
+def _decoding(model: Any, name: str, load: dict[str, Any], beam: int, **more: Any) -> System:
     decode: Settings = {
         "language": LANGUAGE,
-        "beam_size": size,
+        "beam_size": beam,
         "temperature": 0.0,  # a single one, so there is nothing to fall back to
         "condition_on_previous_text": False,
-        "vad_filter": False,
+        **more,
     }
 
     def transcribe(samples: NDArray[np.float32]) -> str:
@@ -125,6 +150,45 @@ def _pocketsphinx() -> System:
         return str(found.hypstr) if found else ""
 
     return System("pocketsphinx", transcribe, {"samprate": SAMPLE_RATE, "full_utt": True, "threads": 1})
+
+
+def _whisper_cpp(weights: str, threads: int) -> System:
+    """whisper.cpp through its Python binding, greedy, with weights in its own format."""
+    model_class = package("pywhispercpp.model", "pywhispercpp").Model
+    if not Path(weights).is_file():
+        raise NotFoundError(f"no weights at {weights or 'pywhispercpp='}: expected a ggml file")
+    model = model_class(weights, n_threads=threads, print_progress=False, print_realtime=False)
+
+    def transcribe(samples: NDArray[np.float32]) -> str:
+        return "".join(segment.text for segment in model.transcribe(samples, language=LANGUAGE)).strip()
+
+    return System("whisper.cpp", transcribe, {"weights": weights, "threads": threads})
+
+
+def _sherpa_onnx(weights: str, threads: int) -> System:
+    """sherpa-onnx with a folder that its own export of a Whisper wrote. It hears 30 s at most."""
+    sherpa_onnx = package("sherpa_onnx", "sherpa-onnx")
+    files = {}
+    for part, pattern in (
+        ("encoder", "*encoder*int8*.onnx"),
+        ("decoder", "*decoder*int8*.onnx"),
+        ("tokens", "*tokens*"),
+    ):
+        found = sorted(Path(weights).glob(pattern)) if weights else []
+        if not found:
+            raise NotFoundError(f"no weights at {weights or 'sherpa-onnx='}: expected a folder with {pattern}")
+        files[part] = str(found[0])
+    recognizer = sherpa_onnx.OfflineRecognizer.from_whisper(
+        **files, language=LANGUAGE, task="transcribe", num_threads=threads
+    )
+
+    def transcribe(samples: NDArray[np.float32]) -> str:
+        stream = recognizer.create_stream()
+        stream.accept_waveform(SAMPLE_RATE, samples)
+        recognizer.decode_stream(stream)
+        return str(stream.result.text).strip()
+
+    return System("sherpa-onnx", transcribe, {**files, "threads": threads})
 
 
 def package(module: str, distribution: str) -> Any:

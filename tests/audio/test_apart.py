@@ -56,6 +56,18 @@ def test_it_is_the_same_error(content):
     assert str(apart.value) == str(here.value)
 
 
+def test_who_is_started_early_is_the_one_that_forks():
+    one = Mould()
+    try:
+        one.start()
+        prepared = one.process.pid
+        one.start()
+        one.child().close()
+        assert one.process.pid == prepared
+    finally:
+        one.stop()
+
+
 def test_an_error_amid_the_file_comes_where_it_is(speechlike, file_of):
     samples = speechlike(20_000)
     samples[15_000] = np.nan

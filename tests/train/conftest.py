@@ -54,7 +54,7 @@ class LengthRecognizer:
     def load(cls, folder: Path, threads: int = 1) -> "LengthRecognizer":
         return cls(folder, threads)
 
-    def transcribe(self, samples: NDArray[np.float32], options: Options) -> Transcript:
+    def transcribe(self, samples: NDArray[np.float32], options: Options, abreast: int = 1) -> Transcript:
         milliseconds = round(1000 * len(samples) / RATE)
         self.heard.append((self.bundle.name, milliseconds, options))
         segments = tuple(result(" " + word) for word in self.written.get(milliseconds, "").split())

@@ -209,7 +209,7 @@ def test_a_mode_that_the_model_lacks_is_said(recognizer, data, capsys):
 
 @pytest.mark.parametrize(
     "wrong",
-    [["--table", "speed"], ["--table", ""], ["--hours", "0"], ["--limit", "-1"], ["--limit", "1.5"],
+    [["--table", "haste"], ["--table", ""], ["--hours", "0"], ["--limit", "-1"], ["--limit", "1.5"],
      ["--minutes", "nan"], ["--checkpoint", "DIR"]],
 )  # fmt: skip
 def test_a_wrong_flag_is_usage(data, wrong):

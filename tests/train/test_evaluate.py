@@ -188,5 +188,5 @@ def test_a_system_waits_for_the_threads_of_the_one_before(
 ) -> None:
     clock = Clock(busy_until_s)
     monkeypatch.setattr(evaluate, "time", clock)
-    evaluate._settle()
+    evaluate.settle()
     assert clock.now_s == pytest.approx(waited_s, abs=0.004)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from asr.errors import NotFoundError, NotSupportedError, OptionError
-from asr.train.peers import open_model, open_peer
+from asr.train.peers import FASTER_WHISPER_BATCHES, open_batched_peer, open_model, open_peer
 
 SILENCE = np.zeros(1600, np.float32)
 
@@ -59,7 +59,8 @@ class Decoder:
 
 @pytest.fixture
 def faster_whisper(monkeypatch: pytest.MonkeyPatch) -> type[WhisperModel]:
-    monkeypatch.setitem(sys.modules, "faster_whisper", SimpleNamespace(WhisperModel=WhisperModel))
+    module = SimpleNamespace(WhisperModel=WhisperModel, BatchedInferencePipeline=lambda model: model)
+    monkeypatch.setitem(sys.modules, "faster_whisper", module)
     monkeypatch.setattr(WhisperModel, "opened", [], raising=False)
     monkeypatch.setattr(WhisperModel, "asked", [], raising=False)
     return WhisperModel
@@ -72,9 +73,10 @@ def pocketsphinx(monkeypatch: pytest.MonkeyPatch) -> type[Decoder]:
     return Decoder
 
 
-@pytest.mark.parametrize("package", ["faster_whisper", "pocketsphinx"])
+@pytest.mark.parametrize("package", ["faster_whisper", "pocketsphinx", "sherpa_onnx", "pywhispercpp"])
 def test_a_peer_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    monkeypatch.setitem(sys.modules, package, None)  # an import of it fails
+    for module in (package, f"{package}.model"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import of it fails
     name = package.replace("_", "-")
     with pytest.raises(NotFoundError, match=f"pip install {name}"):
         open_peer(name, ["full"], 1)
@@ -99,6 +101,71 @@ def test_faster_whisper_runs_plainly_with_both_beams(faster_whisper: type[Whispe
         assert asked["condition_on_previous_text"] is False
         assert asked["vad_filter"] is False
         assert asked["language"] == "en"
+
+
+def test_faster_whisper_finds_segments_itself_where_it_reads_several_at_once(
+    faster_whisper: type[WhisperModel], tmp_path: Path
+) -> None:
+    systems = open_batched_peer(f"faster-whisper={tmp_path}", 2)
+    assert [system.transcribe(SILENCE) for system in systems] == ["one two"] * len(FASTER_WHISPER_BATCHES)
+    assert [(asked["batch_size"], asked["beam_size"]) for asked in faster_whisper.asked] == [*FASTER_WHISPER_BATCHES]
+    assert all(asked["vad_filter"] is True for asked in faster_whisper.asked)
+    ((_, settings),) = faster_whisper.opened
+    assert settings["cpu_threads"] == 2
+
+
+def test_others_do_not_read_several_at_once() -> None:
+    assert open_batched_peer("pocketsphinx", 2) == []
+
+
+def test_whisper_cpp_writes_its_segments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[Any] = []
+
+    class Model:
+        def __init__(self, weights: str, **settings: Any):
+            opened.append((weights, settings["n_threads"]))
+
+        def transcribe(self, samples: NDArray[np.float32], language: str) -> list[Any]:
+            assert samples.dtype == np.float32
+            return [SimpleNamespace(text=" one"), SimpleNamespace(text=" two")]
+
+    monkeypatch.setitem(sys.modules, "pywhispercpp", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "pywhispercpp.model", SimpleNamespace(Model=Model))
+    with pytest.raises(NotFoundError, match="ggml"):
+        open_peer("pywhispercpp", ["full"], 2)
+    weights = tmp_path / "ggml.bin"
+    weights.touch()
+    (system,) = open_peer(f"pywhispercpp={weights}", ["full"], 2)
+    assert system.transcribe(SILENCE) == "one two"
+    assert opened == [(str(weights), 2)]
+
+
+def test_sherpa_onnx_takes_the_files_of_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[dict[str, Any]] = []
+
+    class OfflineRecognizer:
+        @classmethod
+        def from_whisper(cls, **settings: Any) -> "OfflineRecognizer":
+            opened.append(settings)
+            return cls()
+
+        def create_stream(self) -> Any:
+            stream = SimpleNamespace(result=SimpleNamespace(text=""))
+            stream.accept_waveform = lambda rate, samples: setattr(stream, "heard", (rate, samples.size))
+            return stream
+
+        def decode_stream(self, stream: Any) -> None:
+            stream.result.text = f" {stream.heard[1]} samples at {stream.heard[0]}"
+
+    monkeypatch.setitem(sys.modules, "sherpa_onnx", SimpleNamespace(OfflineRecognizer=OfflineRecognizer))
+    with pytest.raises(NotFoundError, match="encoder"):
+        open_peer(f"sherpa-onnx={tmp_path}", ["full"], 1)
+    for name in ("tiny.en-encoder.int8.onnx", "tiny.en-decoder.int8.onnx", "tiny.en-tokens.txt"):
+        (tmp_path / name).touch()
+    (system,) = open_peer(f"sherpa-onnx={tmp_path}", ["full"], 1)
+    assert system.transcribe(SILENCE) == "1600 samples at 16000"
+    assert opened[0]["tokens"] == str(tmp_path / "tiny.en-tokens.txt")
+    assert (opened[0]["language"], opened[0]["num_threads"]) == ("en", 1)
 
 
 def test_what_a_peer_ran_with_is_on_record(faster_whisper: type[WhisperModel], tmp_path: Path) -> None:

@@ -1,0 +1,130 @@
+"""Segments read side by side, over a model that hears tones (conftest.py): what one stream gives."""
+
+import threading
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.result import Transcript
+from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, segments
+
+SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
+LONGEST = 30 * 16_000
+ALIGNED = Options(alignment=True, heads=True)
+
+
+def compared(transcript):
+    """All that a transcript says, down to the bits."""
+    said = [vars(replace(segment, alignment=None)) for segment in transcript.segments]
+    alignments = [segment.alignment for segment in transcript.segments if segment.alignment is not None]
+    rows = [
+        {**vars(row), "weights": row.weights.tobytes(), "heads": None if row.heads is None else row.heads.tobytes()}
+        for alignment in alignments
+        for row in alignment.rows
+    ]
+    wholes = [vars(replace(alignment, rows=())) for alignment in alignments]
+    return said, rows, wholes, transcript.duration_s, transcript.language
+
+
+def speech(seed, words):
+    """A text of letters with many pauses, long and short."""
+    random = np.random.default_rng(seed)
+    text = ""
+    for _ in range(words):
+        text += "abcdefghijklmnopqrst"[random.integers(20)]
+        text += "_" * int(random.choice([0, 0, 0, 1, 3, 9]))
+    return text
+
+
+@given(seed=st.integers(0, 999), words=st.integers(1, 300), abreast=st.integers(2, 5))
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_segments_read_side_by_side_are_what_one_stream_gives(hearing, speak, seed, words, abreast):
+    samples = speak(speech(seed, words))
+    stream = hearing().stream(ALIGNED)
+    updates = [*stream.accept(samples), *stream.finish()]
+    finals = tuple(result for update in updates for result in update.results)
+    one_by_one = Transcript(finals, samples.size / 16_000, "en")
+    assert compared(hearing().transcribe(samples, ALIGNED, abreast)) == compared(one_by_one)
+
+
+def test_segments_read_side_by_side_count_their_tokens_on(hearing, speak):
+    said = hearing().transcribe(speak(speech(1, 400)), ALIGNED, abreast=3)
+    assert len(said.segments) > 3
+    ids = [row.row_id for segment in said.segments for row in segment.alignment.rows]
+    assert ids == list(range(len(ids)))
+
+
+def test_segments_are_read_at_the_same_moment(hearing, speak):
+    recognizer = hearing()
+    together = threading.Barrier(3, timeout=10)
+    encode = recognizer.encoder.encode
+    recognizer.encoder.encode = lambda samples: (together.wait(), encode(samples))[1]
+    samples = speak("abcdefghijklmnopqrst" * 18)  # 86 s: three segments
+    assert len(list(segments(samples, LONGEST))) == 3
+    assert recognizer.transcribe(samples, abreast=3).text
+
+
+def test_a_stream_in_chunks_is_read_in_order_whatever_is_asked(hearing, speak):
+    samples = speak(speech(2, 200))
+    live = replace(ALIGNED, latency_mode="640ms")
+    assert compared(hearing().transcribe(samples, live, abreast=4)) == compared(hearing().transcribe(samples, live))
+
+
+@pytest.mark.parametrize("samples", [0, 1, LONGEST - 1, LONGEST, LONGEST + 1, 3 * LONGEST])
+def test_segments_follow_one_another_to_the_end(samples):
+    cut = list(segments(np.random.default_rng(0).standard_normal(samples).astype(np.float32), LONGEST))
+    assert [segment.first for segment in cut] == [0, *(segment.last for segment in cut[:-1])][: len(cut)]
+    assert sum(segment.last - segment.first for segment in cut) == samples
+    assert all(LONGEST / 2 <= segment.last - segment.first <= LONGEST for segment in cut[:-1])
+
+
+def test_a_failure_in_one_segment_is_the_callers_to_see(hearing, speak):
+    recognizer = hearing()
+    encode, times = recognizer.encoder.encode, count()
+
+    def fails_at_the_second(samples):
+        if next(times) == 1:
+            raise RuntimeError("no memory")
+        return encode(samples)
+
+    recognizer.encoder.encode = fails_at_the_second
+    with pytest.raises(RuntimeError, match="no memory"):
+        recognizer.transcribe(speak("abcdefghijklmnopqrst" * 18), abreast=2)
+
+
+@pytest.mark.parametrize(
+    ("every", "abreast", "most"), [(1, 1, 4), (5, 1, 4), (60, 2, 4), (3, 2, 4), (7, 2, 1), (1, 3, 4)]
+)
+def test_groups_are_neighbours_of_nearly_one_size(every, abreast, most):
+    groups = grouped([Segment(first, first + 1, first + 1) for first in range(every)], abreast, most)
+    sizes = [len(group) for group in groups]
+    assert [segment.first for group in groups for segment in group] == list(range(every))
+    assert max(sizes) <= most
+    assert max(sizes) - min(sizes) <= 1
+    assert len(groups) >= min(abreast, every)
+
+
+def test_what_would_not_be_the_same_beside_others_is_read_alone(hearing, recognizer):
+    assert in_step(recognizer) == 1, "at two threads a batch is not its rows"
+    assert in_step(hearing()) == 1, "nor without 8 bits"
+    assert in_step(hearing(quantisation="int8")) == IN_STEP
+
+
+@pytest.mark.parametrize("abreast", [1, 2])
+def test_real_recordings_in_step_are_what_one_stream_gives(clip, abreast):
+    recognizer = Recognizer.load(SHIPPED, threads=1)
+    names = ["librivox-0870", "librivox-0880", "librivox-0890", "librivox-0920", "librivox-0930", "goforward"]
+    pause = np.zeros(8_000, np.float32)
+    samples = np.concatenate([part for name in names * 2 for part in (clip(name), pause)])
+    stream = recognizer.stream(ALIGNED)
+    updates = [*stream.accept(samples), *stream.finish()]
+    finals = tuple(result for update in updates for result in update.results)
+    one_by_one = Transcript(finals, samples.size / 16_000, "en")
+    assert len(one_by_one.segments) > 2
+    assert compared(recognizer.transcribe(samples, ALIGNED, abreast)) == compared(one_by_one)
