@@ -48,6 +48,13 @@ def quietest(level: NDArray[np.float32], first: int, last: int) -> int:
     return first + int(mean.size - 1 - mean[::-1].argmin())
 
 
+def pause(sounding: NDArray[np.bool_], first: int, steps: int) -> int | None:
+    """The middle of the first so many quiet steps from the given one on; None: there are not so many on end."""
+    quiet = np.concatenate(([0], np.cumsum(~sounding[first:])))
+    (whole,) = np.nonzero(quiet[steps:] - quiet[:-steps] == steps)
+    return first + int(whole[0]) + steps // 2 if whole.size else None
+
+
 def gap(level: NDArray[np.float32], step: int) -> int:
     """The step near the given one at which two words part: where it is quieter."""
     near = np.arange(max(step - GAP_STEPS, 1), min(step + GAP_STEPS, level.size - 1) + 1)

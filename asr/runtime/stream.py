@@ -25,7 +25,7 @@ from asr.runtime import ctc
 from asr.runtime.beam import Beam
 from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
-from asr.runtime.loudness import STEP, gap, levels, loud, quietest
+from asr.runtime.loudness import STEP, gap, levels, loud, pause, quietest
 from asr.runtime.policy import POLICIES
 from asr.runtime.reading import Place, Reading, Settled, judged, nothing, read, settle
 from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Update
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 LATE_PAUSE_S = 0.4  # a pause that ends a segment when it is getting long
 LATE = 0.5  # of the longest segment: from here on it is getting long
 LEAD_S = 0.3  # kept before the first sound
+EARLIEST_PAUSE_S = 10.0  # a long recording is cut at the first true pause after so much of it...
+CLEAR_PAUSE_S = 0.35  # ...which lasts so long: the encoder's cost grows with the square of a segment's length
 EARLIEST_CUT = 0.5  # of the longest segment: where the search for a quiet point begins
 CUT_S = 2.0  # a segment is cut between words so much before its end, or later: what is heard twice
 WORDLESS_S = 4.0  # sound in which no letter was heard for so long is dropped like silence
@@ -356,6 +358,10 @@ def mean(log_probs: NDArray[np.float32]) -> float:
 
 
 def quiet_point(level: NDArray[np.float32], said: int = 0) -> int:
-    """Samples after which a segment without a pause ends, of (steps,): in its last part, and `said` steps or more."""
+    """Samples after which a segment ends that is too long, of (steps,), and not before `said` steps: in its first true
+    pause that does not leave it short; without one at the quietest point of its last part."""
+    earliest = max(round(EARLIEST_PAUSE_S * 16_000 / STEP), said)
+    if (step := pause(loud(level), earliest, round(CLEAR_PAUSE_S * 16_000 / STEP))) is not None:
+        return step * STEP
     earliest = max(int(EARLIEST_CUT * level.size), said)
     return quietest(level, min(earliest, level.size - 1), level.size) * STEP

@@ -84,6 +84,23 @@ def test_segments_follow_one_another_to_the_end(samples):
     assert all(LONGEST / 2 <= segment.last - segment.first <= LONGEST for segment in cut[:-1])
 
 
+@pytest.mark.parametrize(
+    ("quiet", "expected_s"),  # where nobody speaks
+    [([(5.0, 6.0), (12.0, 12.4), (14.0, 15.0)], 12.2), ([(9.8, 10.2), (14.0, 14.3)], None), ([(29.7, 40.0)], None)],
+)
+def test_a_long_recording_is_cut_at_its_first_true_pause(quiet, expected_s):
+    """Not in one that leaves the segment short, nor in a stop between words."""
+    samples = 0.1 * np.random.default_rng(0).standard_normal(LONGEST + 16_000).astype(np.float32)
+    for first_s, last_s in quiet:
+        samples[int(first_s * 16_000) : int(last_s * 16_000)] *= 0.001
+    first = next(segments(samples, LONGEST))
+    if expected_s is None:
+        assert first.last >= LONGEST / 2
+    else:
+        assert first.last / 16_000 == pytest.approx(expected_s, abs=0.1)
+    assert first.seen == LONGEST
+
+
 def test_a_failure_in_one_segment_is_the_callers_to_see(hearing, speak):
     recognizer = hearing()
     encode, times = recognizer.encoder.encode, count()
