@@ -38,9 +38,8 @@ if TYPE_CHECKING:
 LATE_PAUSE_S = 0.4  # a pause that ends a segment when it is getting long
 LATE = 0.5  # of the longest segment: from here on it is getting long
 LEAD_S = 0.3  # kept before the first sound
-EARLIEST_PAUSE_S = 10.0  # a long recording is cut at the first true pause after so much of it...
-CLEAR_PAUSE_S = 0.35  # ...which lasts so long: the encoder's cost grows with the square of a segment's length
-EARLIEST_CUT = 0.5  # of the longest segment: where the search for a quiet point begins
+EARLIEST_CUT = 0.5  # of the longest segment: from where on a pause, or else a quiet point, is looked for
+CLEAR_PAUSE_S = 0.5  # a pause that a segment is cut in
 CUT_S = 2.0  # a segment is cut between words so much before its end, or later: what is heard twice
 WORDLESS_S = 4.0  # sound in which no letter was heard for so long is dropped like silence
 PROVISIONAL_STABILITY = 0.5  # any value below 1: no measure of it is claimed
@@ -358,10 +357,9 @@ def mean(log_probs: NDArray[np.float32]) -> float:
 
 
 def quiet_point(level: NDArray[np.float32], said: int = 0) -> int:
-    """Samples after which a segment ends that is too long, of (steps,), and not before `said` steps: in its first true
-    pause that does not leave it short; without one at the quietest point of its last part."""
-    earliest = max(round(EARLIEST_PAUSE_S * 16_000 / STEP), said)
-    if (step := pause(loud(level), earliest, round(CLEAR_PAUSE_S * 16_000 / STEP))) is not None:
-        return step * STEP
+    """Samples after which a segment ends that is too long, of (steps,), and not before `said` steps: in the first pause
+    of its last part, or else at the quietest point there."""
     earliest = max(int(EARLIEST_CUT * level.size), said)
-    return quietest(level, min(earliest, level.size - 1), level.size) * STEP
+    paused = pause(loud(level), earliest, round(CLEAR_PAUSE_S * 16_000 / STEP))
+    step = quietest(level, min(earliest, level.size - 1), level.size) if paused is None else paused
+    return step * STEP

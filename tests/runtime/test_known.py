@@ -26,7 +26,7 @@ def test_each_word_lies_where_it_was_said(recognizer, speak):
 
 
 def test_a_long_recording_is_aligned_with_its_whole_text(recognizer, speak):
-    letters = "a b c d e f g h i j k l m n o p q r s t".split()
+    letters = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"]
     texts = [" ".join(letters[3 * turn :] + letters[: 3 * turn]) for turn in range(6)]  # four of the same are a loop
     samples = speak(" _ _ _ _ _ ".join(texts) + " _ _ _ _ _")
     assert samples.size > recognizer.bundle.max_samples
