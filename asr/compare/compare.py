@@ -28,7 +28,7 @@ from asr.compare.cost import LENGTHS_S, Cost, costs
 from asr.compare.lessons import LIMIT, Class, map_of, teach
 from asr.compare.measure import HOP_S, Clip, Measured, clips_of, hear, measure
 from asr.compare.report import Found, Served, as_json, as_markdown
-from asr.compare.runs import QUICK, QUICK_SETTINGS, RUNS, Curve, Plan, read_curve, train_all, wanted
+from asr.compare.runs import MAIN, QUICK, QUICK_SETTINGS, RUNS, SEEDS, Curve, Plan, read_curve, train_all, wanted
 from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Recognizer
 from asr.train.recipe import find_recipe, read_recipe
@@ -40,11 +40,15 @@ SERVE_S = 120  # for one model to be loaded and to answer
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.seeds is None:
+        options.seeds = 1 if options.quick else SEEDS
     try:
+        if options.seeds < 1:
+            raise OptionError(f"a run has 1 seed at least, but --seeds is {options.seeds}")
         plan = plan_of(options)
         names = names_of(options)
         begin = time.perf_counter()
-        failed = train_all(plan, wanted(names, options.quick), options.jobs)
+        failed = train_all(plan, wanted(names, options.seeds), options.jobs)
         torch.set_num_threads(1)
         found = find(plan, names, failed, LENGTHS_S if not options.quick else QUICK_LENGTHS_S, begin, options)
     except (HeedError, OSError) as error:
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe (repeatable)")
     add("--only", metavar="A,B", help=f"only these of {', '.join(RUNS)}")
     add("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="trained at once, a core each (%(default)s)")
+    add("--seeds", type=int, metavar="N", help=f"of {', '.join(MAIN)} ({SEEDS}; 1 with --quick)")
     add("--quick", action="store_true", help="a few mechanisms, a third of the steps, one seed")
     return parser
 
@@ -106,7 +111,7 @@ def find(
             f"the dev sets {', '.join(recipe.data.dev_sets)} have no utterance with a text to measure with"
         )
     train_clips = clips_of([utterances[:LIMIT] for utterances in read_sets(recipe).values()])
-    pairs = wanted(done, options.quick)
+    pairs = wanted(done, options.seeds)
     curves = {name: [read_curve(plan.run(name, seed)) for one, seed in pairs if one == name] for name in done}
     measured = {}
     for name in done:

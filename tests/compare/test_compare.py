@@ -36,10 +36,16 @@ def test_every_run_is_a_recipe_that_can_be_trained(name, tmp_path):
     assert recipe.folder == tmp_path / "runs" / f"{name}-1"
 
 
+def test_no_seed_is_no_comparison(tmp_path, capsys):
+    assert compare.main(["--to", str(tmp_path), "--seeds", "0"]) == 1
+    assert "--seeds is 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_main_runs_have_three_seeds_and_come_first_by_seed():
-    pairs = runs.wanted(["additive", "dot"], quick=False)
+    pairs = runs.wanted(["additive", "dot"], seeds=3)
     assert pairs == [("additive", 0), ("dot", 0), ("additive", 1), ("additive", 2)]
-    assert runs.wanted(["additive"], quick=True) == [("additive", 0)]
+    assert runs.wanted(["additive"], seeds=1) == [("additive", 0)]
     assert set(runs.MAIN) | set(runs.QUICK) <= set(runs.RUNS)
 
 
