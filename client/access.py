@@ -30,9 +30,13 @@ class Access:
         if self.token and not TOKEN.fullmatch(self.token):
             raise AccessError("a token is one word of printable ASCII characters, but this one is not")
 
+    @property
+    def is_encrypted(self) -> bool:
+        return self.tls or self.ca is not None or self.certificate is not None
+
     def credentials(self) -> Any | None:
         """gRPC's; None: no TLS."""
-        if not self.tls and self.ca is None and self.certificate is None:
+        if not self.is_encrypted:
             return None
         return grpc.ssl_channel_credentials(
             root_certificates=self.ca and _pem(self.ca),
@@ -44,7 +48,7 @@ class Access:
         """What goes with each call."""
         if not self.token:
             return []
-        if self.credentials() is None and not self.plain_token and not THIS_MACHINE.fullmatch(target):
+        if not self.is_encrypted and not self.plain_token and not THIS_MACHINE.fullmatch(target):
             raise AccessError(
                 f"a token sent to {target} without TLS could be read by anyone on the way: use TLS, or allow it "
                 "(plain_token)"

@@ -28,6 +28,7 @@ class StoppingError(HeedError):
     """The server takes no more calls, or has no more time for this one."""
 
 
+LONGEST_MESSAGE = 1_000  # characters: what a caller sent may be quoted in it, and a status travels as a header
 STATUSES: dict[type[HeedError], grpc.StatusCode] = {  # the first that fits, so subclasses come first
     TooLongError: grpc.StatusCode.OUT_OF_RANGE,
     InputError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -47,7 +48,7 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     """What the caller is told of an error."""
     for kind, status in STATUSES.items():
         if isinstance(error, kind):
-            return status, str(error)
+            return status, str(error)[:LONGEST_MESSAGE]
     return grpc.StatusCode.INTERNAL, OUR_FAULT
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 MOST_WORDS = 20_000  # of a text: two hours of quick speech
 BOTH, SAID_ONLY, HEARD_ONLY = range(3)  # steps of `matched`
 LEAST_SHARE = 1 / 3  # of the words, that a text is judged by
-# Fitted on 200 training recordings with their texts, other texts, and texts of which a third was replaced: the score of
-# one is 0.5 where as many right as wrong ones have it (asr-bench --table known).
+# Fitted with the model that ships, on 200 training recordings with their texts, other texts, and texts of which a third
+# was replaced: there one is 0.5 where as many right as wrong ones have it (asr-bench --table known).
 SCORE_BIAS, SCORE_WEIGHT = 5.7, 1.24
 
 
@@ -100,7 +100,10 @@ def parts(
     bundle = recognizer.bundle
     if samples.size <= bundle.max_samples and fits(recognizer, said):
         return [Part(0, samples.size, tuple(said))]
-    heard = recognizer.transcribe(samples, replace(options, alignment=False, heads=False, interim=False))
+    plainly = replace(
+        options, alignment=False, heads=False, interim=False, beam=1, alternatives=1, phrases=()
+    )  # what is heard only tells where to cut
+    heard = recognizer.transcribe(samples, plainly)
     hop = bundle.frame_hop
     lasts = [round(segment.end_s * bundle.sample_rate / hop) * hop for segment in heard.segments] or [samples.size]
     firsts = [0, *lasts[:-1]]

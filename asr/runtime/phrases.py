@@ -33,10 +33,10 @@ class Phrase:
     boost: float = 0.0  # nats a token, up to LARGEST_BOOST; 0: BOOST
 
     def __post_init__(self) -> None:
-        if not any(map(str.isalnum, self.text)):
-            raise OptionError(f"a phrase holds at least one letter or figure, but this is {self.text!r}")
         if len(self.text) > LONGEST_PHRASE:
             raise OptionError(f"a phrase has at most {LONGEST_PHRASE} characters, but this one has {len(self.text)}")
+        if not any(map(str.isalnum, self.text)):
+            raise OptionError(f"a phrase holds at least one letter or figure, but this is {self.text!r}")
         if not 0 <= self.boost <= LARGEST_BOOST:
             raise OptionError(f"a boost is 0 (the server's choice) to {LARGEST_BOOST:g}, but this is {self.boost:g}")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,7 @@ class Recognizer:
         self.decoder = decoder
         self.tokenizer = tokenizer
         self.threads = threads
+        self.beams: WeakValueDictionary[Options, Beam] = WeakValueDictionary()  # that are in use
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1, verify: bool = True) -> Self:
@@ -85,13 +87,10 @@ class Recognizer:
         threads  onnxruntime's, for one call
         verify   check the files' digests
         """
-        bundle = Bundle.load(folder, verify=False)
+        bundle = Bundle.load(folder, verify)  # first: no parser is to see a file that is not what was exported
         with ThreadPoolExecutor() as loaders:  # each takes a while, and somebody waits for the first word
-            verified = loaders.submit(bundle.verify, folder) if verify else None
             encoder, decoder = (loaders.submit(open_session, folder / name, threads) for name in GRAPHS)
             tokenizer = loaders.submit(open_tokenizer, folder)
-            if verified is not None:
-                verified.result()  # what a damaged file does to the others is no news
             return cls(
                 bundle,
                 Encoder(bundle, encoder.result()),
@@ -102,7 +101,9 @@ class Recognizer:
 
     def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
         """The same with these in the place of its own."""
-        return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
+        other = Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
+        other.beams = self.beams
+        return other
 
     def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
@@ -201,6 +202,11 @@ class Recognizer:
         """How to search for what is asked; None: greedily."""
         if options.width == 1:
             return None
+        if (beam := self.beams.get(options)) is None:  # one for all channels and segments of a call
+            beam = self.beams[options] = self._make_beam(options)
+        return beam
+
+    def _make_beam(self, options: Options) -> Beam:
         phrases = None
         if options.phrases:
             written = (spelling for phrase in options.phrases for spelling in spellings(phrase, self._tokens_of))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asr.runtime.loudness import levels
-from asr.runtime.result import Result
+from asr.runtime.result import Result, Word
 from asr.runtime.stream import Stream, quiet_point
 from asr.runtime.together import InTurn, Together
 
@@ -39,7 +39,8 @@ def read_segments(
     recognizer: "Recognizer", samples: NDArray[np.float32], options: "Options", abreast: int
 ) -> tuple[Result, ...]:
     """The finals of a recording (n,) at full context, so many groups of segments read at the same moment."""
-    groups = grouped(list(segments(samples, recognizer.bundle.max_samples)), abreast, in_step(recognizer))
+    groups = grouped(list(segments(samples, recognizer.bundle.max_samples)), abreast, in_step(recognizer, options))
+    beam = recognizer.beam_of(options)  # held here, for all segments: its phrases take time and room
     finals: list[Result] = []
     rows = 0
     with ThreadPoolExecutor(abreast) as readers:
@@ -47,6 +48,7 @@ def read_segments(
             for results in group:
                 finals += [after(rows, result) for result in results]
                 rows += sum(len(result.tokens) for result in results)
+    del beam
     return tuple(finals)
 
 
@@ -58,13 +60,18 @@ def grouped(every: Sequence[Segment], abreast: int, most: int) -> list[Sequence[
     return [every[first:last] for first, last in pairwise(edges)]
 
 
-def in_step(recognizer: "Recognizer") -> int:
-    """Segments in a group: several where one that is decoded beside others gives the bits that it gives alone."""
-    return IN_STEP if recognizer.bundle.quantisation == "int8" and recognizer.threads == 1 else 1
+def in_step(recognizer: "Recognizer", options: "Options") -> int:
+    """Segments in a group: several where one that is decoded beside others gives the bits that it gives alone, and
+    where it is not a beam already, whose hypotheses are."""
+    alike = recognizer.bundle.quantisation == "int8" and recognizer.threads == 1
+    return IN_STEP if alike and options.width == 1 else 1
 
 
 def read_group(
-    recognizer: "Recognizer", samples: NDArray[np.float32], options: "Options", group: Sequence[Segment]
+    recognizer: "Recognizer",
+    samples: NDArray[np.float32],
+    options: "Options",
+    group: Sequence[Segment],
 ) -> list[list[Result]]:
     """The finals of each segment."""
     if len(group) == 1:
@@ -79,11 +86,22 @@ def read_group(
             decoder.leave()
 
     with ThreadPoolExecutor(len(group)) as members:
-        return list(members.map(read, group))
+        reading = []
+        for index, segment in enumerate(group):
+            try:
+                reading.append(members.submit(read, segment))
+            except RuntimeError:  # no thread for it: the others would wait for it
+                for _ in group[index:]:
+                    decoder.leave()
+                raise
+        return [one.result() for one in reading]
 
 
 def read_alone(
-    recognizer: "Recognizer", samples: NDArray[np.float32], options: "Options", segment: Segment
+    recognizer: "Recognizer",
+    samples: NDArray[np.float32],
+    options: "Options",
+    segment: Segment,
 ) -> list[Result]:
     """The finals of one segment as if nothing came before it."""
     stream = Stream(recognizer, recognizer.language(options.language), options, start=segment.first)
@@ -106,8 +124,12 @@ def segments(samples: NDArray[np.float32], longest: int) -> Iterator[Segment]:
 
 def known_at(emission_s: float, result: Result) -> Result:
     """The same, as the audio up to then made it known."""
-    words = tuple(replace(word, emission_s=emission_s) for word in result.words)
-    return replace(result, emission_s=emission_s, words=words)
+
+    def known(words: Sequence[Word]) -> tuple[Word, ...]:
+        return tuple(replace(word, emission_s=emission_s) for word in words)
+
+    others = tuple(replace(other, words=known(other.words)) for other in result.alternatives)
+    return replace(result, emission_s=emission_s, words=known(result.words), alternatives=others)
 
 
 def after(rows: int, result: Result) -> Result:

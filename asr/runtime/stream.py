@@ -39,7 +39,7 @@ LATE_PAUSE_S = 0.4  # a pause that ends a segment when it is getting long
 LATE = 0.5  # of the longest segment: from here on it is getting long
 LEAD_S = 0.3  # kept before the first sound
 EARLIEST_CUT = 0.5  # of the longest segment: from where on a pause, or else a quiet point, is looked for
-CLEAR_PAUSE_S = 0.5  # a pause that a segment is cut in
+CLEAR_PAUSE = 50  # steps of quiet: a pause that a segment is cut in
 CUT_S = 2.0  # a segment is cut between words so much before its end, or later: what is heard twice
 WORDLESS_S = 4.0  # sound in which no letter was heard for so long is dropped like silence
 PROVISIONAL_STABILITY = 0.5  # any value below 1: no measure of it is claimed
@@ -360,6 +360,6 @@ def quiet_point(level: NDArray[np.float32], said: int = 0) -> int:
     """Samples after which a segment ends that is too long, of (steps,), and not before `said` steps: in the first pause
     of its last part, or else at the quietest point there."""
     earliest = max(int(EARLIEST_CUT * level.size), said)
-    paused = pause(loud(level), earliest, round(CLEAR_PAUSE_S * 16_000 / STEP))
+    paused = pause(loud(level), earliest, CLEAR_PAUSE)
     step = quietest(level, min(earliest, level.size - 1), level.size) if paused is None else paused
     return step * STEP

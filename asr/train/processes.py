@@ -161,4 +161,4 @@ def first_line(process: subprocess.Popen[str], complaints: IO[str]) -> str:
 def failure(process: subprocess.Popen[str], complaints: IO[str]) -> str:
     complaints.seek(0)
     last = " ".join(complaints.read().split("\n")[-LAST_LINES - 1 :]).strip()
-    return f"{' '.join(map(str, process.args[:3]))} ended with status {process.returncode}: {last}"  # type: ignore[index]
+    return f"{last} (it ended with status {process.returncode})"

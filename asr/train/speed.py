@@ -151,29 +151,22 @@ def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
     python, model = asked.python, asked.folder
     if model is None:
         return
-    weights = next((peer.partition("=")[2] for peer in asked.peers if peer.startswith("faster-whisper=")), "tiny.en")
-    theirs = processes.program(asked.peer_python, processes.FASTER_WHISPER, weights, said)
+    named_weights = (peer.partition("=")[2] for peer in asked.peers if peer.startswith("faster-whisper="))
+    theirs = [  # where no weights are named none are fetched
+        processes.program(asked.peer_python, processes.FASTER_WHISPER, weights, said) for weights in named_weights
+    ][:1]
+    commands = [
+        ("a program, in Python", processes.program(python, processes.HEED, model, said)),
+        ("asr-server, until it listens", processes.serve(python, model)),
+        ("asr-transcribe --local", processes.transcribe_locally(python, model, said)),
+        *(("faster-whisper, in Python", command) for command in theirs),
+    ]
     yield from beside(
-        [
-            figure(FIRST_TEXT, name, partial(processes.first_line_s, command))
-            for name, command in (
-                ("a program, in Python", processes.program(python, processes.HEED, model, said)),
-                ("asr-server, until it listens", processes.serve(python, model)),
-                ("asr-transcribe --local", processes.transcribe_locally(python, model, said)),
-                ("faster-whisper, in Python", theirs),
-            )
-        ]
+        [figure(FIRST_TEXT, name, partial(processes.first_line_s, command)) for name, command in commands]
     )
-    yield from beside(
-        [
-            figure(
-                MEMORY,
-                "asr-server, one stream",
-                lambda: processes.resident_while_streaming_mib(python, model, stream),
-            ),
-            figure(MEMORY, "faster-whisper, in Python", lambda: processes.resident_of_program_mib(theirs)),
-        ]
-    )
+    held = [("asr-server, one stream", partial(processes.resident_while_streaming_mib, python, model, stream))]
+    held += [("faster-whisper, in Python", partial(processes.resident_of_program_mib, command)) for command in theirs]
+    yield from beside([figure(MEMORY, name, measure) for name, measure in held])
 
 
 def installed(asked: Asked) -> Iterator[Speed]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from asr.errors import OptionError
 from asr.runtime.beam import Beam, beam
 from asr.runtime.phrases import BOOST, LONGEST_PHRASE, MOST_PHRASES, Phrase, Phrases, check, opening, spellings
+from asr.runtime.recognizer import Options
 from asr.runtime.search import Rules
 
 PIECES = (" Ann", "a", " New", " York", " City", ".", "Ann", " and", "polis", " Ol", "d", "")
@@ -154,3 +155,16 @@ def test_there_is_a_limit_to_phrases():
         check([Phrase("x")] * (MOST_PHRASES + 1))
     with pytest.raises(OptionError, match="20000 characters"):
         check([Phrase("x" * 100)] * 201)
+
+
+def test_a_phrase_of_megabytes_is_refused_by_its_length():
+    with pytest.raises(OptionError, match="has 1000000") as refused:
+        Phrase("\x01" * 1_000_000)
+    assert len(str(refused.value)) < 200
+
+
+def test_all_channels_of_a_call_share_its_phrases(recognizer):
+    asked = Options(phrases=(Phrase("heed"),))
+    held = recognizer.beam_of(asked)
+    assert recognizer.beam_of(Options(phrases=(Phrase("heed"),))) is held
+    assert recognizer.beam_of(Options(phrases=(Phrase("heed", 3.0),))) is not held

@@ -1,6 +1,7 @@
 """Segments read side by side, over a model that hears tones (conftest.py): what one stream gives."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Transcript
-from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, segments
+from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, read_group, segments
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 LONGEST = 30 * 16_000
@@ -51,6 +52,28 @@ def test_segments_read_side_by_side_are_what_one_stream_gives(hearing, speak, se
     finals = tuple(result for update in updates for result in update.results)
     one_by_one = Transcript(finals, samples.size / 16_000, "en")
     assert compared(hearing().transcribe(samples, ALIGNED, abreast)) == compared(one_by_one)
+
+
+def test_alternatives_too_are_what_one_stream_gives(hearing, speak):
+    samples, asked = speak(speech(3, 200)), Options(alternatives=3)
+    stream = hearing().stream(asked)
+    finals = tuple(result for update in [*stream.accept(samples), *stream.finish()] for result in update.results)
+    assert any(final.alternatives for final in finals)
+    said = hearing().transcribe(samples, asked, abreast=2).segments
+    assert [one.alternatives for one in said] == [one.alternatives for one in finals]
+
+
+def test_where_no_thread_is_left_for_a_segment_the_others_do_not_wait_for_it(hearing, speak, monkeypatch):
+    class Few(ThreadPoolExecutor):
+        def submit(self, *call):
+            if self._work_queue.qsize() + len(self._threads) >= 2:
+                raise RuntimeError("can't start new thread")
+            return super().submit(*call)
+
+    monkeypatch.setattr("asr.runtime.segments.ThreadPoolExecutor", Few)
+    group = [Segment(first, first + 16_000, first + 16_000) for first in range(0, 64_000, 16_000)]
+    with pytest.raises(RuntimeError, match="new thread"):
+        read_group(hearing(), speak("abcdefghijklmnopqrst"), ALIGNED, group)
 
 
 def test_segments_read_side_by_side_count_their_tokens_on(hearing, speak):
@@ -125,9 +148,10 @@ def test_groups_are_neighbours_of_nearly_one_size(every, abreast, most):
 
 
 def test_what_would_not_be_the_same_beside_others_is_read_alone(hearing, recognizer):
-    assert in_step(recognizer) == 1, "at two threads a batch is not its rows"
-    assert in_step(hearing()) == 1, "nor without 8 bits"
-    assert in_step(hearing(quantisation="int8")) == IN_STEP
+    assert in_step(recognizer, ALIGNED) == 1, "at two threads a batch is not its rows"
+    assert in_step(hearing(), ALIGNED) == 1, "nor without 8 bits"
+    assert in_step(hearing(quantisation="int8"), replace(ALIGNED, beam=4)) == 1, "nor a beam, whose rows are a batch"
+    assert in_step(hearing(quantisation="int8"), ALIGNED) == IN_STEP
 
 
 @pytest.mark.parametrize("abreast", [1, 2])
