@@ -96,9 +96,8 @@ class Calls:
             status = _why_gone(context)
             raise asyncio.CancelledError from None
         except Exception as error:
-            traceback.clear_frames(
-                error.__traceback__
-            )  # an error is held in cycles, and would hold the call's audio too
+            # it is held in cycles until Python looks for them, and would hold the call's audio too
+            traceback.clear_frames(error.__traceback__)
             status, said = status_of(error)
             if status is grpc.StatusCode.INTERNAL:
                 log.exception("a call failed", extra={"fields": {"method": method, "peer": record.peer}})

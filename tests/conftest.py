@@ -1,3 +1,5 @@
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -26,3 +28,17 @@ def clip():
         return samples
 
     return load
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory) -> Path:
+    """A folder with NAME.pem and NAME.key of a server at localhost, a client and a stranger, each its own authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificates")
+    folder = tmp_path_factory.mktemp("certificates")
+    for name in ("server", "client", "stranger"):
+        options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+        options += ["-addext", "subjectAltName=DNS:localhost"]
+        files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
+        subprocess.run(["openssl", "req", *options, *files], check=True, capture_output=True)
+    return folder

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,12 @@ from client.transcribe import main
 CLIP = Path(__file__).parents[1] / "data" / "goforward.wav"
 TOKEN = "a-token-that-is-long"
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
-
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """NAME.pem and NAME.key of a server, a client and a stranger, each its own authority; and tokens."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("server", "client", "stranger"):
-        options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        options += ["-addext", "subjectAltName=DNS:localhost"]
-        files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
-        subprocess.run(["openssl", "req", *options, *files], check=True, capture_output=True)
+def folder(certificates, tmp_path_factory):
+    """The certificates, and tokens."""
+    folder = tmp_path_factory.mktemp("access")
+    shutil.copytree(certificates, folder, dirs_exist_ok=True)
     (folder / "tokens").write_text(f"{TOKEN}\n")
     (folder / "wrong").write_text("another-token-that-is-long\n")
     (folder / "junk.pem").write_text("-----BEGIN CERTIFICATE-----\nhello\n-----END CERTIFICATE-----\n")
