@@ -52,6 +52,7 @@ class ModelConfig:
     log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant
     pad_s: float = 30.0  # what segments are padded to; 0 for weights trained at true length
     left_context: int = 512  # frames seen before a chunk, a whole number of chunks in every latency mode
+    right_context: int = 0  # frames after a chunk that it also sees, in use; they are encoded again in their own
     ctc_alphabet: str | None = None  # characters of the CTC head after blank; None: no head
     alignment_heads: tuple[tuple[int, int], ...] = ()  # (decoder layer, head) whose mean is the alignment; (): all
     name: str = "unnamed"

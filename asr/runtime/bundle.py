@@ -76,6 +76,7 @@ class Bundle:
     licence: str
     provenance: str
     quantisation: str  # "none" or "int8"
+    right_context_frames: int = 0  # after a chunk, that it also sees; they are encoded again in their own
     chunks: bool = True  # the encoder can go on from what it kept of the chunks before
     decoder_heads: int = 0  # of the cross-attention of a layer; 0: written before this was told
     word_times: str = "attention"  # when words begin and end: one of times.SOURCES
@@ -93,6 +94,11 @@ class Bundle:
     def max_samples(self) -> int:
         """Samples of the longest segment."""
         return self.max_frames * self.frame_hop
+
+    @property
+    def ahead(self) -> int:
+        """Samples after a chunk that it waits for."""
+        return self.right_context_frames * self.frame_hop + self.look_ahead
 
     @property
     def grows(self) -> bool:

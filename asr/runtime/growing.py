@@ -1,7 +1,9 @@
 """The encoding of a segment that is still being spoken: each chunk is encoded once, and what came of it is kept.
 
 Positions and caches start afresh with the segment. A chunk sees itself and at most the bundle's left context before it,
-so that it costs the same whatever came before. Knows no text, and not when to encode.
+so that it costs the same whatever came before. It also sees the bundle's right context, some frames after it, of which
+nothing is kept: they are encoded again in their own chunk (Shi et al. 2021, "Emformer", section 2.2). A sound at a
+chunk's end is not clear without what follows. Knows no text, and not when to encode.
 """
 
 import numpy as np
@@ -25,7 +27,7 @@ class Growing:
     def reach(self, samples: NDArray[np.float32], frames: int) -> Source:
         """Encode up to so many frames, whole chunks.
 
-        samples  (n,) of the segment from its start, with the bundle's look_ahead after the frames
+        samples  (n,) of the segment from its start, with the bundle's `ahead` after the frames
         """
         self._encode(samples, frames, MORE_TO_COME)
         return source_of(self.arrays, self.frames, self.frames, grows=True)
@@ -40,10 +42,20 @@ class Growing:
     def _encode(self, samples: NDArray[np.float32], frames: int, total: int) -> None:
         while self.frames < frames:
             new = min(self.chunk, frames - self.frames)
-            encoded = self.encoder.encode_chunk(samples, self.frames, new, total, self.caches)
-            self.caches = encoded.caches
-            self.arrays = {name: self._with(name, values) for name, values in encoded.arrays.items()}
+            seen = min(self.frames + new + self.encoder.bundle.right_context_frames, total) - self.frames
+            encoded = self.encoder.encode_chunk(samples, self.frames, seen, total, self.caches)
+            self.caches = {name: self._cache(name, values, new, seen) for name, values in encoded.caches.items()}
+            self.arrays = {name: self._with(name, values[..., :new, :]) for name, values in encoded.arrays.items()}
             self.frames += new
+
+    def _cache(self, name: str, values: NDArray[np.float32], new: int, seen: int) -> NDArray[np.float32]:
+        """The cache of this name after a call that saw so many frames, of which the first `new` are to be kept."""
+        if seen == new:
+            return values
+        before = self.caches[name]
+        surplus = max(0, before.shape[FRAME_AXIS] + new - self.encoder.bundle.left_context_frames)
+        made = values[..., values.shape[FRAME_AXIS] - seen :, :][..., :new, :]
+        return np.concatenate([before[..., surplus:, :], made], axis=FRAME_AXIS)
 
     def _with(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The kept array of this name, with a chunk's values written after the frames that it has."""

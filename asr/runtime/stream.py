@@ -60,7 +60,7 @@ class Stream:
         self.longest = bundle.max_samples
         self.chunk = bundle.latency_modes[options.latency_mode] * bundle.frame_hop  # samples; 0: whole segments
         self.grows = bundle.grows and bundle.chunks and self.chunk > 0
-        self.ahead = bundle.look_ahead if self.grows else 0  # samples that a chunk waits for
+        self.ahead = bundle.ahead if self.grows else 0  # samples that a chunk waits for
         self.last_point = self.longest // self.chunk * self.chunk if self.grows else self.longest
         self.endpoints = options.endpoints
         self.rescores = options.rescore and self.chunk > 0

@@ -28,6 +28,7 @@ def describe(config: ModelConfig, tokenizer: Path) -> Bundle:
         max_tokens=config.max_tokens,
         latency_modes=LATENCY_MODES,
         left_context_frames=config.left_context,
+        right_context_frames=config.right_context,
         pad_s=config.pad_s,
         log_mel=config.log_mel,
         encoder_layers=config.encoder_layers,

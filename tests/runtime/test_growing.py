@@ -1,6 +1,7 @@
 """The growing encoding against the model that it is of, and streams over it bit for bit. Weights are random."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from asr.train import vocabulary  # noqa: E402
 from asr.train.live import live_recognizer  # noqa: E402
 from asr.train.recipe import Vocabulary  # noqa: E402
 
-HOP, LOOK_AHEAD = 320, 200
-CHUNK = 16
+HOP, LOOK_BACK, LOOK_AHEAD = 320, 520, 200
+CHUNK, RIGHT = 16, 6
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,14 @@ def recognizer(model, tokenizer):
 
 
 @pytest.fixture(scope="module")
+def looking_ahead(model, tokenizer):
+    """The same model, whose chunks see a few frames more."""
+    other = SpeechModel(replace(model.config, right_context=RIGHT)).eval()
+    other.load_state_dict(model.state_dict())
+    return live_recognizer(other, tokenizer)
+
+
+@pytest.fixture(scope="module")
 def samples() -> np.ndarray:
     return (np.random.default_rng(0).standard_normal(70_001) * 0.1).astype(np.float32)
 
@@ -79,6 +88,33 @@ def test_what_has_grown_is_what_the_chunk_mask_gives_at_once(model, recognizer, 
     assert source.ctc == pytest.approx(ctc[0], abs=1e-4)
     assert source.frames - source.heard == recognizer.encoder.end_silence
     assert source.heard == -(-samples.size // HOP)
+
+
+def test_a_chunk_sees_what_follows_it_and_keeps_nothing_of_that(model, looking_ahead, samples):
+    """Against a loop that hands the model each chunk with the frames after it, and keeps keys and values by hand."""
+    growing = Growing(looking_ahead.encoder, CHUNK)
+    reached = growing.reach(samples[: 3 * CHUNK * HOP + growing.encoder.bundle.ahead], 3 * CHUNK)
+    assert reached.frames == 3 * CHUNK
+    source = growing.end(samples)
+    kept, rows, total = model.encoder.empty_cache(1), [], source.frames
+    padded = np.zeros(LOOK_BACK + total * HOP + LOOK_AHEAD, np.float32)
+    padded[LOOK_BACK : LOOK_BACK + samples.size] = samples
+    for first in range(0, total, CHUNK):
+        last = min(first + CHUNK, total)
+        seen = min(last + RIGHT, total)
+        window = torch.from_numpy(padded[first * HOP : LOOK_BACK + seen * HOP + LOOK_AHEAD])[None]
+        with torch.inference_mode():
+            features, new = model.encoder(window, torch.tensor([first]), torch.tensor([total]), kept)
+        rows.append(features[:, : last - first])
+        ends = new[0][0].shape[2] - (seen - first)
+        made = [tuple(one[:, :, ends : ends + last - first] for one in pair) for pair in new]
+        kept = [
+            tuple(torch.cat(halves, dim=2)[:, :, -model.config.left_context :] for halves in zip(*pairs, strict=True))
+            for pairs in zip(kept, made, strict=True)
+        ]
+    with torch.inference_mode():
+        expected = model.ctc_log_probs(torch.cat(rows, dim=1)).numpy()
+    assert source.ctc == pytest.approx(expected[0], abs=1e-4)
 
 
 def test_room_for_more_changes_nothing(recognizer, samples):
@@ -114,7 +150,9 @@ def updates_of(recognizer, packets, mode):
 
 
 @pytest.mark.parametrize("mode", ["320ms", "640ms", "1280ms"])
-def test_packets_change_no_bit(recognizer, samples, mode):
+@pytest.mark.parametrize("which", ["recognizer", "looking_ahead"])
+def test_packets_change_no_bit(request, samples, mode, which):
+    recognizer = request.getfixturevalue(which)
     whole = updates_of(recognizer, [samples], mode)
     assert sum(len(results) for results, _ in whole) > 3
     random = np.random.default_rng(1)
