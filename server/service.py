@@ -84,13 +84,11 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         finals: list[Result] = []
         while (step := await self._work(hear_next, stream, blocks)) is not None:
             samples, updates = step
-            finals += finals_of(updates)
             record.audio_s += samples / SAMPLE_RATE
-            self._check_size(finals)
-        finals += finals_of(await self._work(stream.finish))
-        self._check_size(finals)
+            self._take_finals(updates, finals)
+        self._take_finals(await self._work(stream.finish), finals)
         record.results = len(finals)
-        return messages.recognize_response(finals, record.audio_s, wanted)
+        return await self._work(messages.recognize_response, finals, record.audio_s, wanted)
 
     async def _stream(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
@@ -135,6 +133,12 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         record.model, record.latency_mode = name, wanted.options.latency_mode
         return self.models[name]
 
+    def _take_finals(self, updates: list[Update], finals: list[Result]) -> None:
+        """Add those of the updates to the finals so far, as many as one message holds."""
+        if more := [result for update in updates for result in update.results if result.is_final]:
+            finals += more
+            self._check_size(finals)
+
     def _check_size(self, results: Iterable[Result]) -> None:
         messages.check_size((result.alignment for result in results), self.max_message_bytes)
 
@@ -165,7 +169,3 @@ def settle(stream: Hearing, packets: LivePackets) -> list[Update]:
 
 def end(stream: Hearing, packets: LivePackets) -> list[Update]:
     return [*stream.accept(packets.reader.finish()), *stream.finish()]
-
-
-def finals_of(updates: list[Update]) -> list[Result]:
-    return [result for update in updates for result in update.results if result.is_final]
