@@ -101,9 +101,7 @@ class Recognizer:
 
     def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
         """The same with these in the place of its own."""
-        other = Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
-        other.beams = self.beams
-        return other
+        return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
 
     def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
@@ -202,7 +200,7 @@ class Recognizer:
         """How to search for what is asked; None: greedily."""
         if options.width == 1:
             return None
-        if (beam := self.beams.get(options)) is None:  # one for all channels and segments of a call
+        if (beam := self.beams.get(options)) is None:  # one for all channels of a call
             beam = self.beams[options] = self._make_beam(options)
         return beam
 
