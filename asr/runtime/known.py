@@ -89,8 +89,7 @@ def read_parts(
 
 def tokens_of(recognizer: "Recognizer", words: Sequence[str]) -> list[int]:
     """As the model writes them: each word with a space before it."""
-    ids: list[int] = recognizer.tokenizer.encode(" " + " ".join(words), add_special_tokens=False).ids
-    return ids
+    return wording.tokens_of(recognizer.tokenizer, " " + " ".join(words))
 
 
 def parts(
@@ -100,9 +99,8 @@ def parts(
     bundle = recognizer.bundle
     if samples.size <= bundle.max_samples and fits(recognizer, said):
         return [Part(0, samples.size, tuple(said))]
-    plainly = replace(
-        options, alignment=False, heads=False, interim=False, beam=1, alternatives=1, phrases=()
-    )  # what is heard only tells where to cut
+    # what is heard only tells where to cut
+    plainly = replace(options, alignment=False, heads=False, interim=False, beam=1, alternatives=1, phrases=())
     heard = recognizer.transcribe(samples, plainly)
     hop = bundle.frame_hop
     lasts = [round(segment.end_s * bundle.sample_rate / hop) * hop for segment in heard.segments] or [samples.size]
