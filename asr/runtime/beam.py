@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime.search import Hypothesis, Rules, Stepper, allowed, found, loop_start
+from asr.runtime.search import Hypothesis, Rules, Stepper, allowed, hypothesis_of, loop_start
 
 # 1: by the mean, as openai/whisper; 0: by the sum, which prefers what is short. Least errors on training recordings.
 LENGTH_POWER = 0.5
@@ -77,6 +77,8 @@ class Beam:
 
 @dataclass(frozen=True, eq=False)
 class Found(Generic[S]):
+    """A hypothesis that search came to, with what it is worth."""
+
     hypothesis: Hypothesis[S]
     score: float
     odds: float  # how many times as probable as the best one it is: 1 of the best, else at most 1
@@ -251,7 +253,7 @@ class _Search(Generic[S]):
         end = float(node.next[self.rules.end]) if one.complete else 0.0
         looked = [*node.looked, node.looks][: size + 1]
         text, scores = node.text[known : one.tokens], node.scores[:size]
-        return found(text, scores, looked, no_speech_prob, end, one.complete, node.state)
+        return hypothesis_of(text, scores, looked, no_speech_prob, end, one.complete, node.state)
 
     def _likeliest(self, node: Node[S]) -> list[Candidate[S]]:
         """The node with each of its likeliest next tokens, by the decoder and the bonus."""

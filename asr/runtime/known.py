@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from asr.errors import InputError, OptionError, TooLongError
 from asr.runtime import words as wording
+from asr.runtime.bundle import AUTO
 from asr.runtime.confidence import sigmoid
 from asr.runtime.loudness import levels, loud
 from asr.runtime.reading import Place, Reading, coverage, force, monotonicity
@@ -69,7 +70,7 @@ def align(recognizer: "Recognizer", samples: NDArray[np.float32], text: str, opt
     if not samples.size:
         raise InputError("the recording is empty: there is nothing to align the text with")
     language = recognizer.language(options.language)
-    if language == "auto":
+    if language == AUTO:
         language = recognizer.detect_language(recognizer.encoder.encode(samples[: recognizer.bundle.max_samples]))
     readings = list(read_parts(recognizer, samples, said, language, options))
     return joined(recognizer, samples, readings, language)

@@ -11,6 +11,7 @@ from asr.runtime import ctc
 from asr.runtime import times as timing
 from asr.runtime import words as wording
 from asr.runtime.beam import Beam, Found, Judge
+from asr.runtime.bundle import AUTO
 from asr.runtime.confidence import (
     AROUND,
     SEGMENT_FEATURES,
@@ -150,7 +151,7 @@ def read(
     if not settled.tokens and letters is not None and not letters[-1] and is_faint(source):
         return nothing(letters)
     language = place.language if settled.state is None else settled.language
-    if language == "auto":
+    if language == AUTO:
         language = recognizer.detect_language(source)
     found = searched(recognizer, source, language, settled, draft, place)
     before = 0 if settled.state is None else len(settled.tokens)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from asr.errors import FormatError, NotFoundError, NotSupportedError, OptionError
 from asr.runtime import words as wording
 from asr.runtime.beam import Beam, Found, beam
-from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
+from asr.runtime.bundle import AUTO, GRAPHS, TOKENIZER, Bundle
 from asr.runtime.endpoints import USUAL, Endpoints
 from asr.runtime.known import Known, align
 from asr.runtime.phrases import Phrase, Phrases, check, opening, spellings
@@ -29,7 +29,6 @@ from asr.runtime.times import SOURCES
 
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
 WORDS_AT_LEAST = 10
-AUTO = "auto"
 BEAM_OF_PHRASES = 4  # hypotheses at least, where phrases are expected
 BEAM_OF_ALTERNATIVES = 8  # where alternatives are wanted: half of what ends differs in signs and capitals alone
 LARGEST_BEAM = 16

@@ -108,7 +108,7 @@ def greedy(
             if token == rules.end or here == rules.max_tokens:
                 complete = token == rules.end
                 end = float(log_probs[row, token]) if complete else 0.0
-                return found(text[known:], scores, looked, no_speech_prob, end, complete, state)
+                return hypothesis_of(text[known:], scores, looked, no_speech_prob, end, complete, state)
             text.append(token)
             scores.append(float(log_probs[row, token]))
             if here >= len(guessed) or token != guessed[here]:
@@ -118,7 +118,7 @@ def greedy(
                 break
         if (once := loop_start(text, rules.per_word)) is not None and once >= len(forced):
             size = once - known
-            return found(text[known:once], scores[:size], looked[: size + 1], no_speech_prob, 0.0, False, state)
+            return hypothesis_of(text[known:once], scores[:size], looked[: size + 1], no_speech_prob, 0.0, False, state)
         log_probs, weights, state = stepper.step([text[-1]], state)
 
 
@@ -151,7 +151,7 @@ def loop_start(text: Sequence[int], per_word: int = 1) -> int | None:
     return None
 
 
-def found(
+def hypothesis_of(
     text: Sequence[int],
     scores: Sequence[float],
     looked: Sequence[NDArray[np.float32]],
@@ -160,5 +160,6 @@ def found(
     complete: bool,
     state: S,
 ) -> Hypothesis[S]:
+    """looked: (heads, frames) of each token of the text, and of the end."""
     weights = np.stack(looked, axis=1)
     return Hypothesis(tuple(text), np.array(scores, np.float32), weights, end_log_prob, no_speech_prob, complete, state)
