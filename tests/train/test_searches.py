@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from asr.runtime.recognizer import Options
-from asr.train import searches
 from asr.train.manifest import read_manifest
 from asr.train.score import count, right
 from asr.train.searches import Trial, as_text, listen, rare_words, summed
@@ -79,10 +78,3 @@ def test_errors_in_other_words_are_told_apart():
     assert made.wer_of_others == pytest.approx(50), "one word for two: what is inserted is the others'"
     assert summed("x", []).wer_of_others is None
     assert "0 of 1 | 50.0 | 0.250" in as_text([made])
-
-
-def test_the_bench_has_the_table():
-    from asr.train import bench
-
-    assert bench.TABLES["search"] is bench.search
-    assert searches.SHORTEST > 3
