@@ -227,10 +227,8 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
 
 
 def piece_label(piece: str, token_id: int) -> str:
-    """The token's text; its number where it is only a part of a character."""
-    if not piece:
-        return f"#{token_id}"
-    return drawable(piece.strip()) or "\N{OPEN BOX}"
+    """The token's label as it can be drawn."""
+    return drawable(token_label(piece, token_id))
 
 
 def drawable(text: str) -> str:
