@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import soundfile
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import FormatError, InputError, NotFoundError, NotSupportedError
 from asr.runtime.recognizer import Recognizer
 from asr.train import processes
@@ -22,7 +23,7 @@ from asr.train.clips import choose, joined
 from asr.train.evaluate import Sets, listen, settle
 from asr.train.manifest import Utterance
 from asr.train.markdown import number, shown, table
-from asr.train.peers import SAMPLE_RATE, open_batched_peer, open_peer, ours
+from asr.train.peers import open_batched_peer, open_peer, ours
 from asr.train.score import count, pool
 
 SHORT_S = 10.0
