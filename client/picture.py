@@ -268,7 +268,7 @@ def _ruler() -> Any:
 def file_of(figure: Figure, extension: str) -> bytes:
     """The same bytes for the same figure: no date, no random names. FileError where it is too large for a png."""
     if extension == "png" and max(figure.get_size_inches()) * DPI >= MOST_PIXELS:
-        raise FileError("too much is said for one png: svg, html, TextGrid, npz and json have room for it")
+        raise FileError("too much is said for one png: svg, TextGrid, npz and json have room for it")
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "asr"}):
         figure.savefig(file, format=extension, metadata={"Date": None} if extension == "svg" else None)
