@@ -9,6 +9,7 @@ written: a client that does not read is not read from either, and nothing piles 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -97,12 +98,12 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         packets = LivePackets(wanted.audio, self.max_recording_s)
         stream = self._open_stream(wanted, record)
 
-        async def send(updates: list[Update]) -> None:
-            for update in updates:
-                self._check_size(update.results)
-                if (response := messages.response(update, wanted)) is not None:
-                    record.results += len(response.results)
-                    await context.write(response)
+        written = partial(written_down, wanted, self.max_message_bytes)
+
+        async def send(responses: list[speech_pb2.StreamingRecognizeResponse]) -> None:
+            for response in responses:
+                record.results += len(response.results)
+                await context.write(response)
 
         async for request in requests:
             match readable(request).WhichOneof("streaming_request"):
@@ -111,16 +112,16 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                         if stream.finished:
                             break
                         record.audio_s = packets.received_s
-                        await send(await self._work(hear, stream, packets, second))
+                        await send(await self._work(written, hear, stream, packets, second))
                 case "flush":
-                    await send(await self._work(settle, stream, packets))
+                    await send(await self._work(written, settle, stream, packets))
                 case "streaming_config":
                     raise OptionError("a stream has one streaming_config, its first request: open another stream")
                 case _:
                     raise OptionError("a request of a stream holds audio_content or flush, but this holds nothing")
             if stream.finished:  # nobody spoke for as long as the caller would wait
                 return
-        await send(await self._work(end, stream, packets))
+        await send(await self._work(written, end, stream, packets))
 
     def _open_stream(self, wanted: messages.Asked, record: Record) -> Hearing:
         model = self._model(wanted, record)
@@ -156,6 +157,18 @@ def hear_next(stream: Hearing, blocks: Iterator[Block]) -> tuple[int, list[Updat
 def whole(blocks: Iterator[Block]) -> Block:
     """The samples of all blocks."""
     return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def written_down(
+    wanted: messages.Asked, most_bytes: int, work: Callable[..., list[Update]], *arguments: Any
+) -> list[speech_pb2.StreamingRecognizeResponse]:
+    """What a piece of work makes known, as messages: to write down where every head looked is work too."""
+    responses = []
+    for update in work(*arguments):
+        messages.check_size((result.alignment for result in update.results), most_bytes)
+        if (response := messages.response(update, wanted)) is not None:
+            responses.append(response)
+    return responses
 
 
 def hear(stream: Hearing, packets: LivePackets, packet: Piece) -> list[Update]:

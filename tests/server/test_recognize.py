@@ -63,8 +63,8 @@ def test_alternatives_and_phrases_reach_the_recogniser_and_come_back(serve, fake
     assert 0 < second.confidence < best.confidence
 
 
-@pytest.mark.parametrize("name", ["recognize_response", "align_response"])
-def test_answers_are_made_by_the_workers(serve, whole, recording, monkeypatch, name):
+@pytest.mark.parametrize("name", ["recognize_response", "response", "align_response"])
+def test_answers_are_made_by_the_workers(serve, whole, live, recording, pcm, monkeypatch, name):
     """Where every head looked is megabytes to write; nobody else's call is to wait for that."""
     make, makers = getattr(messages, name), []
 
@@ -75,6 +75,7 @@ def test_answers_are_made_by_the_workers(serve, whole, recording, monkeypatch, n
     monkeypatch.setattr(messages, name, remember)
     running = serve()
     running.stub.Recognize(whole(recording(1)))
+    list(running.stub.StreamingRecognize(live([pcm(1)])))
     running.stub.Align(speech_pb2.AlignRequest(audio_content=recording(1), text="heed"))
     assert makers
     assert running.thread not in makers
