@@ -110,6 +110,16 @@ def word_of_token(words: Sequence[Word], pieces: Sequence[str]) -> list[int]:
     return owners
 
 
+def token_label(piece: str, token_id: int) -> str:
+    """The token's text; a box for white space, its number where it is only a part of a character."""
+    return (piece.strip() or "\N{OPEN BOX}") if piece else f"#{token_id}"
+
+
+def printable_label(piece: str, token_id: int) -> str:
+    """What of the token's text a terminal can print, or else its number."""
+    return "".join(c for c in piece.strip() if c.isprintable()) or f"#{token_id}"
+
+
 def to_npz(segments: Sequence[AlignedSegment]) -> bytes:
     arrays: dict[str, NDArray[Any]] = {
         "start_s": np.array([segment.start_s for segment in segments], np.float64),

@@ -8,7 +8,7 @@ import wave
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from queue import Empty, Full, Queue
-from typing import Protocol
+from typing import IO, Protocol
 
 from client.errors import FileError
 
@@ -107,9 +107,9 @@ def until_stopped(packets: "Queue[bytes | OSError | None]", stopped: threading.E
         yield packet
 
 
-def kept(packets: Iterable[bytes], sample_rate: int, path: Path) -> Iterator[bytes]:
-    """The same packets; afterwards they are a WAV file too."""
-    with wave.open(str(path), "wb") as file:
+def kept(packets: Iterable[bytes], sample_rate: int, place: Path | IO[bytes]) -> Iterator[bytes]:
+    """The same packets; afterwards they are a WAV there, too."""
+    with wave.open(str(place) if isinstance(place, Path) else place, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(BYTES_PER_SAMPLE)
         file.setframerate(sample_rate)

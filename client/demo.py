@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from client.alignments import aligned
+from client.diff import edit_pairs
 from client.errors import ClientError
 from client.interruption import interruptible
 from client.local import local_server, server_command
-from client.outputs import write_atomically
+from client.outputs import page_path, write_atomically
 from client.results import Level, Options
 from client.sdk import Client
 from client.writers import png
@@ -43,30 +44,20 @@ def show(server: list[str]) -> None:
     PICTURE.parent.mkdir(exist_ok=True)
     pictures = png(RECORDING, transcript.duration_s, aligned(transcript.segments))
     for page, content in enumerate(pictures, start=1):
-        write_atomically(PICTURE if page == 1 else PICTURE.with_stem(f"{PICTURE.stem}-{page}"), content)
+        write_atomically(page_path(PICTURE, page), content)
     print(f"picture: {PICTURE.as_posix()}")
 
 
 def word_error_rate(reference: str, transcript: str) -> float:
     """Per cent of the reference's words that are wrong, left out or put in, whatever their case and punctuation."""
     expected, got = _words(reference), _words(transcript)
-    return 100 * _edits(expected, got) / max(1, len(expected))
+    wrong = sum(a is None or b is None or expected[a] != got[b] for a, b in edit_pairs(expected, got))
+    return 100 * wrong / max(1, len(expected))
 
 
 def _words(text: str) -> list[str]:
     kept = (c if c.isalnum() or c.isspace() else "" if c in "'\N{RIGHT SINGLE QUOTATION MARK}" else " " for c in text)
     return "".join(kept).lower().split()
-
-
-def _edits(expected: list[str], got: list[str]) -> int:
-    """The fewest words to change, take out or put in (Levenshtein 1966), row by row."""
-    before = list(range(len(got) + 1))
-    for row, word in enumerate(expected, start=1):
-        here = [row]
-        for column, other in enumerate(got, start=1):
-            here.append(min(before[column] + 1, here[-1] + 1, before[column - 1] + (word != other)))
-        before = here
-    return before[-1]
 
 
 if __name__ == "__main__":

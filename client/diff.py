@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.alignments import AlignedSegment, from_json, from_npz
+from client.alignments import AlignedSegment, from_json, from_npz, printable_label
 from client.errors import FileError, MissingPackageError
-from client.outputs import write_atomically
+from client.outputs import page_path, write_atomically
 from client.results import Word
 
 DONE, FAILED, USAGE = 0, 1, 2
 MOVED_S = 0.050
 MOST = 10  # the most different tokens, named one by one
+LABEL = 16  # characters of a token's text
 STEP, PUT_IN, LEFT_OUT = 0, 1, 2  # ways to come to a cell of the edit distance
 EPILOG = "exit status: 0 compared, however different they are; 1 a file cannot be read or written; 2 wrong usage"
 
@@ -105,8 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table(one, other), end="")
         if arguments.output is not None:
             for page, content in enumerate(diff_picture.pages(one, other, arguments.output.suffix[1:]), start=1):
-                path = arguments.output
-                write_atomically(path if page == 1 else path.with_stem(f"{path.stem}-{page}"), content)
+                write_atomically(page_path(arguments.output, page), content)
     except (FileError, OSError) as error:
         return _complain(error, FAILED)
     return DONE
@@ -223,7 +223,8 @@ def table(one: Sequence[AlignedSegment], other: Sequence[AlignedSegment]) -> str
         lines += ["", "most different        at s  overlap   peak ms"]
     for match in differ:
         at_s, peak_ms = match.one.peak_s, match.peak_ms
-        lines.append(f"{_label(match.one):<18}{at_s or 0:>8.2f}{match.overlap:>9.2f}{peak_ms or 0:>+10.0f}")
+        label = printable_label(match.one.piece, match.one.token_id)[:LABEL]
+        lines.append(f"{label:<18}{at_s or 0:>8.2f}{match.overlap:>9.2f}{peak_ms or 0:>+10.0f}")
     return "\n".join(lines) + "\n"
 
 
@@ -232,11 +233,6 @@ def _line(name: str, part: Difference) -> str:
     peak = "-" if part.peak_ms is None else f"{part.peak_ms:.0f}"
     share = "-" if part.overlap is None else f"{part.overlap:.2f}"
     return f"{name:<16} {counts:<13} {len(part.matches):>7}  {peak:>9}  {share:>7}  {part.moved} of {part.words}"
-
-
-def _label(token: Token) -> str:
-    text = "".join(c for c in token.piece.strip() if c.isprintable())
-    return text[:16] or f"#{token.token_id}"
 
 
 def _likeness(match: Match) -> tuple[float, float]:

@@ -5,7 +5,7 @@ ClientError
 ├── CallError            the server refused the call: .status and .message
 ├── ContractError        the server took back what it had called settled
 ├── AccessError          TLS that fails, a file for it or a token that cannot be used or would travel unencrypted
-├── FileError            a recording that cannot be read as audio on this side
+├── FileError            a recording or another file that cannot be read on this side, or one too large to be made
 └── MissingPackageError  an optional package that is not installed
 """
 
@@ -36,7 +36,7 @@ class AccessError(ClientError):
 
 
 class FileError(ClientError):
-    """A recording that cannot be read as audio on this side."""
+    """A recording or another file that cannot be read on this side, or one that is too large to be made."""
 
 
 class MissingPackageError(ClientError):

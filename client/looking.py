@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from client.alignments import printable_label
 from client.errors import MissingPackageError
 from client.follow import Followed
 from client.results import Row
@@ -90,5 +91,4 @@ def _most(weights: NDArray[np.float32], first: int, end: int) -> float:
 
 
 def _label(row: Row) -> str:
-    text = "".join(c for c in row.piece.strip() if c.isprintable()) or f"#{row.token_id}"
-    return set_cell_size(text, LABEL)
+    return set_cell_size(printable_label(row.piece, row.token_id), LABEL)

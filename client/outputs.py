@@ -15,6 +15,11 @@ def page_suffix(page: int, extension: str) -> str:
     return f"{ALIGNMENT}.{extension}" if page == 1 else f"{ALIGNMENT}-{page}.{extension}"
 
 
+def page_path(first: Path, page: int) -> Path:
+    """Where a page goes of which the first goes there: "talk.png", then "talk-2.png"."""
+    return first if page == 1 else first.with_stem(f"{first.stem}-{page}")
+
+
 def unique_stems(inputs: Sequence[Path], output_dir: Path, suffixes: Sequence[str]) -> list[str]:
     """A stem for the outputs of each input, so that none overwrites another's outputs, or an input.
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.alignments import AlignedSegment
-from client.errors import MissingPackageError
+from client.alignments import AlignedSegment, token_label
+from client.errors import FileError, MissingPackageError
 from client.recording import Recording
 from client.results import Word
 from client.spectrogram import LOW_HZ, TOP_HZ, mel, mel_spectrogram
@@ -34,6 +34,7 @@ except ImportError:
     raise MissingPackageError("matplotlib", "a picture", extra="picture") from None
 
 DPI = 150
+MOST_PIXELS = 2**16  # of a side of a png: matplotlib draws none as long as that
 POINTS_PER_INCH = 72
 
 # Inches.
@@ -226,10 +227,8 @@ def _draw_attention(axes: Axes, scale: Axes, segment: AlignedSegment, pieces: Se
 
 
 def piece_label(piece: str, token_id: int) -> str:
-    """The token's text; its number where it is only a part of a character."""
-    if not piece:
-        return f"#{token_id}"
-    return drawable(piece.strip()) or "\N{OPEN BOX}"
+    """The token's label as it can be drawn."""
+    return drawable(token_label(piece, token_id))
 
 
 def drawable(text: str) -> str:
@@ -267,7 +266,9 @@ def _ruler() -> Any:
 
 
 def file_of(figure: Figure, extension: str) -> bytes:
-    """The same bytes for the same figure: no date, no random names."""
+    """The same bytes for the same figure: no date, no random names. FileError where it is too large for a png."""
+    if extension == "png" and max(figure.get_size_inches()) * DPI >= MOST_PIXELS:
+        raise FileError("too much is said for one png: svg, TextGrid, npz and json have room for it")
     file = io.BytesIO()
     with rc_context({"svg.hashsalt": "asr"}):
         figure.savefig(file, format=extension, metadata={"Date": None} if extension == "svg" else None)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.arrival import BYTES_PER_SAMPLE
 from client.errors import FileError, MissingPackageError
 
 try:
@@ -83,6 +84,6 @@ def at_real_time(packets: Iterable[bytes], samples_per_s: int) -> Iterator[bytes
     started = time.monotonic()
     heard = 0
     for packet in packets:
-        heard += len(packet) // 2
+        heard += len(packet) // BYTES_PER_SAMPLE
         time.sleep(max(0.0, started + heard / samples_per_s - time.monotonic()))
         yield packet

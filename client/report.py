@@ -9,7 +9,6 @@ import html
 import io
 import json
 import struct
-import wave
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.alignments import AlignedSegment, word_of_token
+from client.alignments import AlignedSegment, token_label, word_of_token
+from client.arrival import kept
 from client.recording import Recording
 from client.spectrogram import RANGE_DB, mel_spectrogram
 
@@ -26,7 +26,6 @@ U8_SCALE = 255
 FEWER = 2  # steps and bands of the spectrogram that become one: a page is not looked at so closely, and is sent
 PACKET_MS = 1000
 WAV_FORMATS = (1, 3, 0xFFFE)  # integer, float, and extensible, which is either: what browsers play
-OPEN_BOX = "\N{OPEN BOX}"
 
 
 def report(path: Path, segments: Sequence[AlignedSegment]) -> bytes:
@@ -61,14 +60,11 @@ def _segment(segment: AlignedSegment, recording: Recording) -> dict[str, Any]:
             for word in segment.words
         ],
         "tokens": [
-            {"label": _label(piece, token_id), "word": word, **_levels(row)} for piece, token_id, word, row in tokens
+            {"label": token_label(piece, token_id), "word": word, **_levels(row)}
+            for piece, token_id, word, row in tokens
         ],
         "sound": _sound(segment, recording),
     }
-
-
-def _label(piece: str, token_id: int) -> str:
-    return (piece.strip() or OPEN_BOX) if piece else f"#{token_id}"
 
 
 def _levels(row: NDArray[np.float32]) -> dict[str, Any]:
@@ -130,10 +126,6 @@ def _wav_format(content: bytes) -> int | None:
 
 def _wav(recording: Recording) -> bytes:
     file = io.BytesIO()
-    with wave.open(file, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(recording.sample_rate)
-        for packet in recording.packets(PACKET_MS):
-            out.writeframesraw(packet)
+    for _ in kept(recording.packets(PACKET_MS), recording.sample_rate, file):
+        pass
     return file.getvalue()

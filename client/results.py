@@ -114,10 +114,14 @@ class Alignment:
     monotonicity: float = 0.0  # finals: share of the tokens that look no earlier than the one before
     coverage: float = 0.0  # finals: share of the sound that some token looked at
 
+    @property
+    def _frames(self) -> int:
+        """Up to the last that was sent."""
+        return max((int(row.frames[-1]) + 1 for row in self.rows if row.frames.size), default=0)
+
     def matrix(self) -> NDArray[np.float32]:
         """(tokens, frames) weights of the rows, zero where nothing was sent."""
-        frames = max((int(row.frames[-1]) + 1 for row in self.rows if row.frames.size), default=0)
-        weights = np.zeros((len(self.rows), frames), np.float32)
+        weights = np.zeros((len(self.rows), self._frames), np.float32)
         for target, row in zip(weights, self.rows, strict=True):
             target[row.frames] = row.weights
         return weights
@@ -128,8 +132,7 @@ class Alignment:
         if not shapes:
             return None
         (shape,) = shapes  # one model, one shape
-        frames = max((int(row.frames[-1]) + 1 for row in self.rows if row.frames.size), default=0)
-        weights = np.zeros((len(self.rows), *shape, frames), np.float32)
+        weights = np.zeros((len(self.rows), *shape, self._frames), np.float32)
         for target, row in zip(weights, self.rows, strict=True):
             if row.heads is not None:
                 target[..., row.frames] = row.heads

@@ -39,7 +39,7 @@ class Client:
         self._stub = transport.stub(self._channel)
 
     def recognize(self, content: bytes, options: Options = SERVERS_CHOICE) -> Transcript:
-        """The transcript of the bytes of a file: WAV, FLAC, Ogg Opus."""
+        """The transcript of the bytes of a file: WAV, FLAC, Ogg, MP3, or what else the server reads."""
         request = transport.recognize_request(content, options)
         with _refusals(self.target):
             return transport.transcript(self._stub.Recognize(request, **self._with))

@@ -9,6 +9,7 @@ tokens that looked back, or ahead of those that follow, share the stretch of the
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -72,14 +73,21 @@ def tokens(segment: AlignedSegment) -> list[Interval]:
 def in_order(peaks: Sequence[int]) -> list[float]:
     """Places that only go forward: the peaks that most others agree with, and the others evenly between those.
 
-    Those that agree are a longest strictly ascending subsequence.
+    Those that agree are a longest strictly ascending subsequence (Schensted 1961), the first of several.
     """
-    longest, before = [1] * len(peaks), [-1] * len(peaks)  # of those that end here
+    ends: list[list[int]] = []  # of subsequences of 1, 2, ... tokens the last ones, whose peaks never ascend
+    before: list[int] = []  # the token before each in the longest one that ends there; -1: it is the first
     for here, peak in enumerate(peaks):
-        for other in range(here):
-            if peaks[other] < peak and longest[other] >= longest[here]:
-                longest[here], before[here] = longest[other] + 1, other
-    at = max(range(len(peaks)), key=longest.__getitem__)
+        size = bisect_left(ends, peak, key=lambda lasts: peaks[lasts[-1]])
+        if size == len(ends):
+            ends.append([])
+        ends[size].append(here)
+        if size:
+            shorter = ends[size - 1]
+            before.append(shorter[bisect_right(shorter, -peak, key=lambda token: -peaks[token])])
+        else:
+            before.append(-1)
+    at = ends[-1][0]
     anchors = [(len(peaks), peaks[at] + 1)]  # the last stretch is one frame
     while at >= 0:
         anchors.append((at, peaks[at]))

@@ -219,7 +219,6 @@ def error(refusal: Any, target: str) -> ClientError:
                 return AccessError(f"the server at {target} {meaning}")
         if "Socket closed" in message:
             message += "; it hung up: perhaps it wants TLS, or a certificate of ours"
-    if status == grpc.StatusCode.UNAVAILABLE:
         return NoServerError(f"no server at {target} ({message})")
     return CallError(status.name, message)
 

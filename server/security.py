@@ -76,10 +76,10 @@ def host_of(peer: str) -> str:
 def read_tokens(path: Path) -> list[str]:
     """A token a line; empty lines and those that begin with # are passed over. OptionError where there is none."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"cannot read the tokens in {path}: {error}") from error
-    tokens = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    tokens = [line for line in lines if line and not line.startswith("#")]
     if not tokens:
         raise OptionError(f"{path} holds no token: write one a line")
     if any(len(token) < SHORTEST_TOKEN for token in tokens):

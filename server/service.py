@@ -9,6 +9,7 @@ written: a client that does not read is not read from either, and nothing piles 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -84,13 +85,11 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         finals: list[Result] = []
         while (step := await self._work(hear_next, stream, blocks)) is not None:
             samples, updates = step
-            finals += finals_of(updates)
             record.audio_s += samples / SAMPLE_RATE
-            self._check_size(finals)
-        finals += finals_of(await self._work(stream.finish))
-        self._check_size(finals)
+            self._take_finals(updates, finals)
+        self._take_finals(await self._work(stream.finish), finals)
         record.results = len(finals)
-        return messages.recognize_response(finals, record.audio_s, wanted)
+        return await self._work(messages.recognize_response, finals, record.audio_s, wanted)
 
     async def _stream(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
@@ -99,12 +98,12 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         packets = LivePackets(wanted.audio, self.max_recording_s)
         stream = self._open_stream(wanted, record)
 
-        async def send(updates: list[Update]) -> None:
-            for update in updates:
-                self._check_size(update.results)
-                if (response := messages.response(update, wanted)) is not None:
-                    record.results += len(response.results)
-                    await context.write(response)
+        written = partial(written_down, wanted, self.max_message_bytes)
+
+        async def send(responses: list[speech_pb2.StreamingRecognizeResponse]) -> None:
+            for response in responses:
+                record.results += len(response.results)
+                await context.write(response)
 
         async for request in requests:
             match readable(request).WhichOneof("streaming_request"):
@@ -113,16 +112,16 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                         if stream.finished:
                             break
                         record.audio_s = packets.received_s
-                        await send(await self._work(hear, stream, packets, second))
+                        await send(await self._work(written, hear, stream, packets, second))
                 case "flush":
-                    await send(await self._work(settle, stream, packets))
+                    await send(await self._work(written, settle, stream, packets))
                 case "streaming_config":
                     raise OptionError("a stream has one streaming_config, its first request: open another stream")
                 case _:
                     raise OptionError("a request of a stream holds audio_content or flush, but this holds nothing")
             if stream.finished:  # nobody spoke for as long as the caller would wait
                 return
-        await send(await self._work(end, stream, packets))
+        await send(await self._work(written, end, stream, packets))
 
     def _open_stream(self, wanted: messages.Asked, record: Record) -> Hearing:
         model = self._model(wanted, record)
@@ -134,6 +133,12 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
             raise NotFoundError(f"there is no model {name!r}; this server has {', '.join(self.models)}")
         record.model, record.latency_mode = name, wanted.options.latency_mode
         return self.models[name]
+
+    def _take_finals(self, updates: list[Update], finals: list[Result]) -> None:
+        """Add those of the updates to the finals so far, as many as one message holds."""
+        if more := [result for update in updates for result in update.results if result.is_final]:
+            finals += more
+            self._check_size(finals)
 
     def _check_size(self, results: Iterable[Result]) -> None:
         messages.check_size((result.alignment for result in results), self.max_message_bytes)
@@ -154,6 +159,18 @@ def whole(blocks: Iterator[Block]) -> Block:
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
 
+def written_down(
+    wanted: messages.Asked, most_bytes: int, work: Callable[..., list[Update]], *arguments: Any
+) -> list[speech_pb2.StreamingRecognizeResponse]:
+    """What a piece of work makes known, as messages: to write down where every head looked is work too."""
+    responses = []
+    for update in work(*arguments):
+        messages.check_size((result.alignment for result in update.results), most_bytes)
+        if (response := messages.response(update, wanted)) is not None:
+            responses.append(response)
+    return responses
+
+
 def hear(stream: Hearing, packets: LivePackets, packet: Piece) -> list[Update]:
     return stream.accept(packets.reader.accept(packet))
 
@@ -165,7 +182,3 @@ def settle(stream: Hearing, packets: LivePackets) -> list[Update]:
 
 def end(stream: Hearing, packets: LivePackets) -> list[Update]:
     return [*stream.accept(packets.reader.finish()), *stream.finish()]
-
-
-def finals_of(updates: list[Update]) -> list[Result]:
-    return [result for update in updates for result in update.results if result.is_final]

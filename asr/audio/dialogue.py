@@ -9,9 +9,7 @@ ERROR = b"E"  # a class of asr.errors, a line break, its message
 FAULT = b"F"  # a traceback: the error is ours
 END = b"."
 
-OPENING = struct.Struct(
-    "<?Q"
-)  # whether its channels are wanted each by itself, and the length of the file that follows
+OPENING = struct.Struct("<?Q")  # whether channels are wanted each by itself; the length of the file that follows
 FRAME = struct.Struct("<cI")
 MAX_FRAME_BYTES = 2**20  # a block of half a second takes 32 kB for each channel
 

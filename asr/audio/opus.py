@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.audio.channels import Channels, check_channels
+from asr.audio.channels import Channels
 from asr.audio.header import Header
 from asr.audio.ogg import PacketJoiner, Page, PageReader
 from asr.audio.pcm import on_scale
@@ -51,7 +51,6 @@ class OpusHead:
         channels, family = packet[HEAD_CHANNELS], packet[HEAD_FAMILY]
         if not 1 <= channels <= MAX_CHANNELS.get(family, 0):
             raise AudioError(f"an Opus stream of {channels} channels in mapping family {family} cannot be read")
-        check_channels(channels)
         pre_skip = int.from_bytes(packet[HEAD_PRE_SKIP], "little")
         return cls(packet, channels, pre_skip, int.from_bytes(packet[HEAD_RATE], "little"))
 
@@ -164,9 +163,7 @@ class Link:
         self.has_tags = False
         self.has_sound = False
         self.position = 0  # samples so far, the run-in among them
-        self.granule_of_first = (
-            0  # what the page's own clock was at the first of them: a live stream may be joined late
-        )
+        self.granule_of_first = 0  # what the page's clock was at the first of them: one may join a live stream late
 
     def sounds(self, page: Page) -> Iterator[Heard]:
         """What of this page is heard."""

@@ -19,7 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime.search import Hypothesis, Rules, Stepper, allowed, found, loop_start
+from asr.runtime.search import Hypothesis, Rules, Stepper, allowed, begin, hypothesis_of, loop_start
 
 # 1: by the mean, as openai/whisper; 0: by the sum, which prefers what is short. Least errors on training recordings.
 LENGTH_POWER = 0.5
@@ -49,9 +49,11 @@ class Bonus(Protocol[T]):
     def most(self) -> float:
         """What a token may earn: all together earn no more than so much each."""
 
-    def start(self) -> T: ...
+    def start(self) -> T:
+        """What is known before the first token."""
 
-    def after(self, known: T, token: int) -> T: ...
+    def after(self, known: T, token: int) -> T:
+        """The same after one token more."""
 
     def so_far(self, known: T) -> float:
         """In nats, with what may yet be taken back."""
@@ -77,6 +79,8 @@ class Beam:
 
 @dataclass(frozen=True, eq=False)
 class Found(Generic[S]):
+    """A hypothesis that search came to, with what it is worth."""
+
     hypothesis: Hypothesis[S]
     score: float
     odds: float  # how many times as probable as the best one it is: 1 of the best, else at most 1
@@ -155,16 +159,7 @@ class _Search(Generic[S]):
         """The node after the forced tokens, the probability of no speech, and how many tokens hypotheses leave out."""
         forced = forced[: self.rules.max_tokens]
         known = 0 if kept is None else len(forced)
-        first = len(prompt) + known - 1
-        fed = [*prompt, *forced]
-        if kept is None:
-            log_probs, weights, state = self.stepper.step(fed, self.stepper.start())
-            no_speech = self.rules.no_speech
-            no_speech_prob = 0.0 if no_speech is None else float(np.exp(log_probs[0, no_speech]))
-            log_probs, weights = log_probs[first:], weights[:, first:]
-        else:
-            log_probs, weights, state = self.stepper.step(fed[first:], kept)
-            no_speech_prob = 0.0
+        log_probs, weights, state, no_speech_prob = begin(self.stepper, prompt, forced, self.rules, known, kept)
         said = forced[known:]
         hoped = self.how.bonus.start() if self.how.bonus is not None else None
         for token in forced:
@@ -251,7 +246,7 @@ class _Search(Generic[S]):
         end = float(node.next[self.rules.end]) if one.complete else 0.0
         looked = [*node.looked, node.looks][: size + 1]
         text, scores = node.text[known : one.tokens], node.scores[:size]
-        return found(text, scores, looked, no_speech_prob, end, one.complete, node.state)
+        return hypothesis_of(text, scores, looked, no_speech_prob, end, one.complete, node.state)
 
     def _likeliest(self, node: Node[S]) -> list[Candidate[S]]:
         """The node with each of its likeliest next tokens, by the decoder and the bonus."""

@@ -19,6 +19,7 @@ GRAPHS = ("encoder.onnx", "decoder.onnx")
 TOKENIZER = "tokenizer.json"
 BATCH = "batch"  # in a state's shape: one for each row
 FRAMES = "frames"  # in a state's shape: one for each source frame
+AUTO = "auto"  # in the place of a language: to be told from the speech
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class State:
     """What the decoder carries from step to step: it goes in as `name` and comes out as `new_name`."""
 
     name: str
-    shape: tuple[int | str, ...]  # numbers, "batch", "frames"; 0 along the axis that grows
+    shape: tuple[int | str, ...]  # "batch" first, then numbers and "frames"; 0 along the axis that grows
     init: float  # the value it starts with
     grows: int | None  # the axis along which each token adds one, so that tokens can be taken back; None: none
 

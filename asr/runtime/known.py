@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from asr.errors import InputError, OptionError, TooLongError
 from asr.runtime import words as wording
+from asr.runtime.bundle import AUTO
 from asr.runtime.confidence import sigmoid
 from asr.runtime.loudness import levels, loud
 from asr.runtime.reading import Place, Reading, coverage, force, monotonicity
@@ -69,7 +70,7 @@ def align(recognizer: "Recognizer", samples: NDArray[np.float32], text: str, opt
     if not samples.size:
         raise InputError("the recording is empty: there is nothing to align the text with")
     language = recognizer.language(options.language)
-    if language == "auto":
+    if language == AUTO:
         language = recognizer.detect_language(recognizer.encoder.encode(samples[: recognizer.bundle.max_samples]))
     readings = list(read_parts(recognizer, samples, said, language, options))
     return joined(recognizer, samples, readings, language)
@@ -89,8 +90,7 @@ def read_parts(
 
 def tokens_of(recognizer: "Recognizer", words: Sequence[str]) -> list[int]:
     """As the model writes them: each word with a space before it."""
-    ids: list[int] = recognizer.tokenizer.encode(" " + " ".join(words), add_special_tokens=False).ids
-    return ids
+    return wording.tokens_of(recognizer.tokenizer, " " + " ".join(words))
 
 
 def parts(
@@ -100,9 +100,8 @@ def parts(
     bundle = recognizer.bundle
     if samples.size <= bundle.max_samples and fits(recognizer, said):
         return [Part(0, samples.size, tuple(said))]
-    plainly = replace(
-        options, alignment=False, heads=False, interim=False, beam=1, alternatives=1, phrases=()
-    )  # what is heard only tells where to cut
+    # what is heard only tells where to cut
+    plainly = replace(options, alignment=False, heads=False, interim=False, beam=1, alternatives=1, phrases=())
     heard = recognizer.transcribe(samples, plainly)
     hop = bundle.frame_hop
     lasts = [round(segment.end_s * bundle.sample_rate / hop) * hop for segment in heard.segments] or [samples.size]

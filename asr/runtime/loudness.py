@@ -6,7 +6,8 @@ Energy alone, for models that bring nothing better. It tells sound from quiet, n
 import numpy as np
 from numpy.typing import NDArray
 
-STEP = 160  # samples: 10 ms at 16 kHz
+STEP = 160  # samples
+STEP_S = STEP / 16_000
 QUIETEST_SPEECH_DB = -65.0  # below full scale; what never gets louder holds no speech that could be recognised
 FLOOR_PERCENTILE, SPEECH_PERCENTILE = 10, 95
 THRESHOLD = 0.35  # of the way from the floor to speech, in dB
@@ -43,7 +44,7 @@ def loud(level: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def quietest(level: NDArray[np.float32], first: int, last: int) -> int:
     """The step in first..last around which PAUSE_S is quietest; the later of equals, for longer segments."""
-    width = max(1, round(PAUSE_S * 16_000 / STEP))
+    width = max(1, round(PAUSE_S / STEP_S))
     mean = np.convolve(np.maximum(level, QUIETEST_SPEECH_DB - 20), np.full(width, 1 / width), mode="same")[first:last]
     return first + int(mean.size - 1 - mean[::-1].argmin())
 

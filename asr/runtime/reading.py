@@ -11,6 +11,7 @@ from asr.runtime import ctc
 from asr.runtime import times as timing
 from asr.runtime import words as wording
 from asr.runtime.beam import Beam, Found, Judge
+from asr.runtime.bundle import AUTO
 from asr.runtime.confidence import (
     AROUND,
     SEGMENT_FEATURES,
@@ -20,7 +21,7 @@ from asr.runtime.confidence import (
     probability,
     segment_evidence,
 )
-from asr.runtime.loudness import STEP, levels, loud
+from asr.runtime.loudness import STEP, STEP_S, levels, loud
 from asr.runtime.policy import Evidence
 from asr.runtime.result import Result, Row, Word
 from asr.runtime.search import Hypothesis
@@ -150,7 +151,7 @@ def read(
     if not settled.tokens and letters is not None and not letters[-1] and is_faint(source):
         return nothing(letters)
     language = place.language if settled.state is None else settled.language
-    if language == "auto":
+    if language == AUTO:
         language = recognizer.detect_language(source)
     found = searched(recognizer, source, language, settled, draft, place)
     before = 0 if settled.state is None else len(settled.tokens)
@@ -444,12 +445,11 @@ def sounding_frames(sounding: NDArray[np.bool_], frames: int, frame_hop: int) ->
 
 def sounding_part(first_s: float, last_s: float, sounding: NDArray[np.bool_]) -> tuple[float, float]:
     """The same stretch without the silence at either end."""
-    step_s = STEP / 16_000
-    first, last = max(0, round(first_s / step_s)), round(last_s / step_s)
+    first, last = max(0, round(first_s / STEP_S)), round(last_s / STEP_S)
     heard = np.flatnonzero(sounding[first:last])
     if not heard.size:
         return first_s, last_s
-    return (first + int(heard[0])) * step_s, (first + int(heard[-1]) + 1) * step_s
+    return (first + int(heard[0])) * STEP_S, (first + int(heard[-1]) + 1) * STEP_S
 
 
 def settle(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from asr.errors import FormatError, NotFoundError, NotSupportedError, OptionError
+from asr.runtime import words as wording
 from asr.runtime.beam import Beam, Found, beam
-from asr.runtime.bundle import GRAPHS, TOKENIZER, Bundle
+from asr.runtime.bundle import AUTO, GRAPHS, TOKENIZER, Bundle
 from asr.runtime.endpoints import USUAL, Endpoints
 from asr.runtime.known import Known, align
 from asr.runtime.phrases import Phrase, Phrases, check, opening, spellings
@@ -25,11 +26,9 @@ from asr.runtime.segments import read_segments
 from asr.runtime.sessions import Decoder, DecoderState, Encoder, Source, open_session
 from asr.runtime.stream import Stream
 from asr.runtime.times import SOURCES
-from asr.runtime.words import UNFINISHED
 
 WORDS_PER_SECOND = 15  # more than anybody says: beyond it the decoder rambles
 WORDS_AT_LEAST = 10
-AUTO = "auto"
 BEAM_OF_PHRASES = 4  # hypotheses at least, where phrases are expected
 BEAM_OF_ALTERNATIVES = 8  # where alternatives are wanted: half of what ends differs in signs and capitals alone
 LARGEST_BEAM = 16
@@ -101,9 +100,7 @@ class Recognizer:
 
     def over(self, encoder: Encoder, decoder: Decoder) -> "Recognizer":
         """The same with these in the place of its own."""
-        other = Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
-        other.beams = self.beams
-        return other
+        return Recognizer(self.bundle, encoder, decoder, self.tokenizer, self.threads)
 
     def transcribe(self, samples: NDArray[np.float32], options: Options = DEFAULT, abreast: int = 1) -> Transcript:
         """A whole recording: (n,) mono at the bundle's rate, in [-1, 1). Any length; memory beyond it is bounded.
@@ -202,26 +199,22 @@ class Recognizer:
         """How to search for what is asked; None: greedily."""
         if options.width == 1:
             return None
-        if (beam := self.beams.get(options)) is None:  # one for all channels and segments of a call
+        if (beam := self.beams.get(options)) is None:  # one for all channels of a call
             beam = self.beams[options] = self._make_beam(options)
         return beam
 
     def _make_beam(self, options: Options) -> Beam:
         phrases = None
         if options.phrases:
-            written = (spelling for phrase in options.phrases for spelling in spellings(phrase, self._tokens_of))
-            phrases = Phrases(written, opening(self._pieces))
+            tokens_of = partial(wording.tokens_of, self.tokenizer)
+            written = (spelling for phrase in options.phrases for spelling in spellings(phrase, tokens_of))
+            phrases = Phrases(written, self._opening)
         return Beam(options.width, options.alternatives, judge_weight=options.ctc_weight, bonus=phrases)
 
     @cached_property
-    def _pieces(self) -> tuple[str, ...]:
-        """Each token's text; empty where it holds part of a character."""
-        texts = self.tokenizer.decode_batch([[token] for token in range(self.tokenizer.get_vocab_size())])
-        return tuple("" if UNFINISHED in text else text for text in texts)
-
-    def _tokens_of(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+    def _opening(self) -> NDArray[np.bool_]:
+        """(vocabulary,) whether a token begins anew (phrases.opening)."""
+        return opening(wording.pieces(self.tokenizer, range(self.tokenizer.get_vocab_size())))
 
     def _rules(self, source: Source, prompt: int, goes_on: int) -> Rules:
         """What may be said of a segment after so many tokens of prompt."""

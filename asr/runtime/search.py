@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 LOOP_WORDS = 12  # as many words in repetitions of one phrase are a loop...
 LOOP_TIMES = 4  # ...if there are at least so many repetitions
-LONGEST_PHRASE = 32  # words in a phrase that can be recognised as looping
+LONGEST_LOOPING = 32  # words in a phrase that can be recognised as looping
 
 S = TypeVar("S")
 
@@ -88,14 +88,7 @@ def greedy(
         draft = ()
     guessed = [*forced, *draft][: rules.max_tokens]
     known = 0 if kept is None else len(forced)  # tokens that the hypothesis leaves out
-    first = len(prompt) + known - 1  # after this one comes the hypothesis's first
-    if kept is None:
-        log_probs, weights, state = stepper.step([*prompt, *guessed], stepper.start())
-        no_speech_prob = 0.0 if rules.no_speech is None else float(np.exp(log_probs[0, rules.no_speech]))
-        log_probs, weights = log_probs[first:], weights[:, first:]
-    else:
-        log_probs, weights, state = stepper.step([*prompt, *guessed][first:], kept)
-        no_speech_prob = 0.0
+    log_probs, weights, state, no_speech_prob = begin(stepper, prompt, guessed, rules, known, kept)
 
     text: list[int] = list(forced[:known])
     scores: list[float] = []
@@ -108,7 +101,7 @@ def greedy(
             if token == rules.end or here == rules.max_tokens:
                 complete = token == rules.end
                 end = float(log_probs[row, token]) if complete else 0.0
-                return found(text[known:], scores, looked, no_speech_prob, end, complete, state)
+                return hypothesis_of(text[known:], scores, looked, no_speech_prob, end, complete, state)
             text.append(token)
             scores.append(float(log_probs[row, token]))
             if here >= len(guessed) or token != guessed[here]:
@@ -118,8 +111,24 @@ def greedy(
                 break
         if (once := loop_start(text, rules.per_word)) is not None and once >= len(forced):
             size = once - known
-            return found(text[known:once], scores[:size], looked[: size + 1], no_speech_prob, 0.0, False, state)
+            return hypothesis_of(text[known:once], scores[:size], looked[: size + 1], no_speech_prob, 0.0, False, state)
         log_probs, weights, state = stepper.step([text[-1]], state)
+
+
+def begin(
+    stepper: Stepper[S], prompt: Sequence[int], text: Sequence[int], rules: Rules, known: int, kept: S | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32], S, float]:
+    """Feed the prompt and the text that is given, in one pass, or from a kept state what follows the `known` tokens.
+
+    returns  log-probabilities (n, vocabulary) and attention (heads, n, frames) of the token after the known ones and of
+             each that follows; the state; the probability of no speech, 0 from a kept state
+    """
+    first = len(prompt) + known - 1  # after this one comes the hypothesis's first
+    if kept is not None:
+        return *stepper.step([*prompt, *text][first:], kept), 0.0
+    log_probs, weights, state = stepper.step([*prompt, *text], stepper.start())
+    no_speech_prob = 0.0 if rules.no_speech is None else float(np.exp(log_probs[0, rules.no_speech]))
+    return log_probs[first:], weights[:, first:], state, no_speech_prob
 
 
 def best(log_probs: NDArray[np.float32], rules: Rules, here: int) -> int:
@@ -140,7 +149,7 @@ def allowed(log_probs: NDArray[np.float32], rules: Rules, here: int) -> NDArray[
 
 def loop_start(text: Sequence[int], per_word: int = 1) -> int | None:
     """If text, with so many tokens in a word, ends in a loop, where its first repetition ends; else None."""
-    for size in range(1, LONGEST_PHRASE * per_word + 1):
+    for size in range(1, LONGEST_LOOPING * per_word + 1):
         words = -(-size // per_word)
         times = max(LOOP_TIMES, -(-LOOP_WORDS // words))
         if len(text) < times * size:
@@ -151,7 +160,7 @@ def loop_start(text: Sequence[int], per_word: int = 1) -> int | None:
     return None
 
 
-def found(
+def hypothesis_of(
     text: Sequence[int],
     scores: Sequence[float],
     looked: Sequence[NDArray[np.float32]],
@@ -160,5 +169,6 @@ def found(
     complete: bool,
     state: S,
 ) -> Hypothesis[S]:
+    """looked: (heads, frames) of each token of the text, and of the end."""
     weights = np.stack(looked, axis=1)
     return Hypothesis(tuple(text), np.array(scores, np.float32), weights, end_log_prob, no_speech_prob, complete, state)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.runtime.beam import Beam
 from asr.runtime.loudness import levels
 from asr.runtime.result import Result, Word
 from asr.runtime.stream import Stream, quiet_point
@@ -40,15 +41,14 @@ def read_segments(
 ) -> tuple[Result, ...]:
     """The finals of a recording (n,) at full context, so many groups of segments read at the same moment."""
     groups = grouped(list(segments(samples, recognizer.bundle.max_samples)), abreast, in_step(recognizer, options))
-    beam = recognizer.beam_of(options)  # held here, for all segments: its phrases take time and room
+    beam = recognizer.beam_of(options)  # one for all segments: its phrases take time and room
     finals: list[Result] = []
     rows = 0
     with ThreadPoolExecutor(abreast) as readers:
-        for group in readers.map(lambda group: read_group(recognizer, samples, options, group), groups):
+        for group in readers.map(lambda group: read_group(recognizer, samples, options, beam, group), groups):
             for results in group:
                 finals += [after(rows, result) for result in results]
                 rows += sum(len(result.tokens) for result in results)
-    del beam
     return tuple(finals)
 
 
@@ -71,17 +71,18 @@ def read_group(
     recognizer: "Recognizer",
     samples: NDArray[np.float32],
     options: "Options",
+    beam: Beam | None,
     group: Sequence[Segment],
 ) -> list[list[Result]]:
     """The finals of each segment."""
     if len(group) == 1:
-        return [read_alone(recognizer, samples, options, group[0])]
+        return [read_alone(recognizer, samples, options, beam, group[0])]
     decoder = Together(recognizer.decoder, members=len(group))
     beside = recognizer.over(InTurn(recognizer.encoder), decoder)
 
     def read(segment: Segment) -> list[Result]:
         try:
-            return read_alone(beside, samples, options, segment)
+            return read_alone(beside, samples, options, beam, segment)
         finally:
             decoder.leave()
 
@@ -101,10 +102,11 @@ def read_alone(
     recognizer: "Recognizer",
     samples: NDArray[np.float32],
     options: "Options",
+    beam: Beam | None,
     segment: Segment,
 ) -> list[Result]:
     """The finals of one segment as if nothing came before it."""
-    stream = Stream(recognizer, recognizer.language(options.language), options, start=segment.first)
+    stream = Stream(recognizer, recognizer.language(options.language), options, segment.first, beam)
     updates = [*stream.accept(samples[segment.first : segment.last]), *stream.finish()]
     emission_s = segment.seen / recognizer.bundle.sample_rate
     return [known_at(emission_s, result) for update in updates for result in update.results]

@@ -16,6 +16,7 @@ Arrays = dict[str, NDArray[Any]]
 
 FRAME_AXIS = -2  # of source_* and of ctc
 CTC = "ctc"
+WEIGHTS = "weights"  # the decoder's output whose batch is its second axis, and whose last are the source's frames
 MORE_TO_COME = 10**6  # frames of a segment of which nobody knows where it ends
 END_SILENCE_S = 0.3  # added to a segment for weights that know true lengths: they hear from it that nothing follows
 
@@ -164,7 +165,7 @@ class Decoder:
         self.session = session
         self.inputs = {item.name for item in self.session.get_inputs()}
         self.heads = np.array(bundle.alignment_heads, np.intp).reshape(-1, 2)  # (layer, head)
-        looked = ["weights"] if bundle.alignment_heads else []
+        looked = [WEIGHTS] if bundle.alignment_heads else []
         self.outputs = ["log_probs", *looked, *(f"new_{state.name}" for state in bundle.states)]
 
     def over(self, source: Source, every_head: bool = False) -> "SourceDecoder":
@@ -223,19 +224,13 @@ class SourceDecoder:
         """Feed a token after each of the states, which are equally long: in one batch, whose rows are (in 8 bits, bit
         for bit) what `step` gives of each. Returns log-probabilities (n, vocabulary), weights (heads, n, frames) and
         the new states."""
-        axes = {described.name: described.shape.index(BATCH) for described in self.decoder.bundle.states}
-        arrays = {
-            name: np.concatenate([state.arrays[name] for state in states], axis=axis) for name, axis in axes.items()
-        }
+        arrays = {name: np.concatenate([state.arrays[name] for state in states]) for name in states[0].arrays}
         feed = {"tokens": np.array(tokens)[:, None], **self._source(len(tokens)), **arrays}
         log_probs, weights, values = self._parts(self.decoder.session.run(self.decoder.outputs, feed))
         looked = np.concatenate([self._looked(weights, row, 1) for row in range(len(tokens))], axis=1)
         length = states[0].length + 1
-        new = [
-            DecoderState(
-                {name: np.take(array, [row], axis=axes[name]) for name, array in zip(arrays, values, strict=True)},
-                length,
-            )
+        new = [  # copies: one that is kept does not keep the whole batch
+            DecoderState({name: array[[row]] for name, array in zip(arrays, values, strict=True)}, length)
             for row in range(len(tokens))
         ]
         return log_probs[:, 0], looked, new

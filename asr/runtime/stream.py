@@ -50,8 +50,12 @@ STABLE = 1.0
 class Stream:
     """One live utterance. Not thread-safe; many streams share one Recognizer."""
 
-    def __init__(self, recognizer: "Recognizer", language: str, options: "Options", start: int = 0):
-        """start: samples of the recording that somebody else hears, before the first of these"""
+    def __init__(
+        self, recognizer: "Recognizer", language: str, options: "Options", start: int = 0, beam: Beam | None = None
+    ):
+        """start  samples of the recording that somebody else hears, before the first of these
+        beam   how to search, where the call has made it already
+        """
         bundle = recognizer.bundle
         self.recognizer = recognizer
         self.language = language  # "auto": each segment says its own
@@ -81,10 +85,13 @@ class Stream:
         self.spoken: tuple[float, float] | None = None  # where the last words began and ended; None: none yet
         self.guessed = False  # the last interims had a tail that may still change
         self.finished = False
+        if beam is not None:
+            self.beam = beam
 
     @cached_property
     def beam(self) -> Beam | None:
-        """Made where it is first needed: many phrases take their time, and streams are opened where none is."""
+        """How to search; None: greedily. Made where it is first needed: many phrases take their time, and streams are
+        opened where none is."""
         return self.recognizer.beam_of(self.options)
 
     def accept(self, samples: NDArray[np.float32]) -> list[Update]:

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime.sessions import FRAME_AXIS, Arrays, Decoder, Encoder, Source, SourceDecoder
-
-WEIGHTS = "weights"  # the output whose batch is its second axis, and whose last are the source's frames
-
+from asr.runtime.sessions import FRAME_AXIS, WEIGHTS, Arrays, Decoder, Encoder, Source, SourceDecoder
 
 # Sources and what they are as one batch, by who they are; they are kept, or another could come to be at their place.
 Stacks = dict[tuple[int, ...], tuple[tuple[Arrays, ...], Arrays]]

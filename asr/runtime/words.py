@@ -29,8 +29,15 @@ class Span:
 
 
 def spell(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    """The text of tokens; those that steer the decoder have none."""
     text: str = tokenizer.decode(list(tokens), skip_special_tokens=True)
     return text
+
+
+def tokens_of(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A text's tokens as the tokenizer cuts it, none that steers the decoder among them."""
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return tokens
 
 
 def pieces(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.manifest import TimedWord
 from asr.train.markdown import number, table
-from asr.train.onsets import NEAR_S, Onsets, errors_of
-from asr.train.peers import LANGUAGE, SAMPLE_RATE, package
+from asr.train.onsets import NEAR_S, Onsets, errors_of, placed
+from asr.train.peers import language_of, package, pocketsphinx_reads
 
 POCKETSPHINX = "pocketsphinx"
 POCKETSPHINX_FRAMES = 100  # a second
@@ -53,14 +54,14 @@ class Fit:
 
 
 def our_aligner(recognizer: Recognizer) -> Aligner:
-    options = Options(language=LANGUAGE if LANGUAGE in recognizer.bundle.languages else "")
+    options = Options(language=language_of(recognizer))
 
     def align(samples: Samples, text: str) -> Aligned:
         try:
             words = recognizer.align(samples, text, options).words
         except HeedError:
             return Aligned((), failed=True)
-        return Aligned([TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words])
+        return Aligned(placed(words))
 
     return Aligner(f"{recognizer.bundle.name} Align", align)
 
@@ -82,30 +83,29 @@ def _twice(decoder: Any, samples: Samples, text: str) -> Aligned:
     owners = [place for place, one in enumerate(parts) if there[place] for _ in one]
     if not owners:
         return Aligned((), unknown, failed=True)
-    pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
     try:
         decoder.set_align_text(" ".join(part for one, known in zip(parts, there, strict=True) if known for part in one))
-        found = _words(decoder, pcm)
+        found = _words(decoder, samples)
         if len(found) != len(owners):  # it lost its way, and ends amid the text
             return Aligned((), unknown, failed=True)
-        found = _sounds(decoder, pcm, found)
+        found = _sounds(decoder, samples, found)
     except RuntimeError:  # its only kind
         return Aligned((), unknown, failed=True)
     return Aligned(_whole(words, owners, found), unknown)
 
 
-def _words(decoder: Any, pcm: bytes) -> list[Stretch]:
-    _listen(decoder, pcm)
+def _words(decoder: Any, samples: Samples) -> list[Stretch]:
+    pocketsphinx_reads(decoder, samples)
     if decoder.hyp() is None:
         return []
     return [(one.start_frame, one.end_frame + 1) for one in decoder.seg() if one.word not in SILENCES]
 
 
-def _sounds(decoder: Any, pcm: bytes, found: list[Stretch]) -> list[Stretch]:
+def _sounds(decoder: Any, samples: Samples, found: list[Stretch]) -> list[Stretch]:
     """The same more exactly, where the second reading comes to the text's end; the first did."""
     try:
         decoder.set_alignment()
-        _listen(decoder, pcm)
+        pocketsphinx_reads(decoder, samples)
         again = [one for one in decoder.get_alignment() if one.name not in SILENCES]
     except RuntimeError:
         return found
@@ -116,12 +116,6 @@ def spoken(word: str) -> list[str]:
     """A word as a dictionary has it: "Forty-four," is forty and four."""
     plain = "".join(sign if sign.isalnum() or sign == "'" else " " for sign in word.lower().replace("\u2019", "'"))
     return [part for part in (one.strip("'") for one in plain.split()) if part]
-
-
-def _listen(decoder: Any, pcm: bytes) -> None:
-    decoder.start_utt()
-    decoder.process_raw(pcm, full_utt=True)  # normalised over the whole utterance
-    decoder.end_utt()
 
 
 def _whole(words: Sequence[str], owners: Sequence[int], found: Sequence[Stretch]) -> list[TimedWord]:

@@ -31,11 +31,12 @@ from typing import Any
 
 import numpy as np
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import HeedError, InputError, NotSupportedError
 from asr.runtime.bundle import Bundle
 from asr.runtime.policy import POLICIES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train import aligners, crowd, searches, speed, trust, wrong_texts
+from asr.train import aligners, crowd, processes, searches, speed, trust, wrong_texts
 from asr.train import onsets as timing
 from asr.train.bench_report import (
     Setting,
@@ -52,11 +53,11 @@ from asr.train.bench_report import (
     unbroken_text,
 )
 from asr.train.clips import Clip, Samples, choose, hiss, limited, spaced, unbroken
-from asr.train.evaluate import LATENCIES, Sets, describe, headline, read_sets
+from asr.train.evaluate import LATENCIES, Sets, describe, headline, names_in, read_sets
 from asr.train.feed import Feed, Heard, hear, true_lags_s
 from asr.train.live_peers import PEERS, LivePeer, open_live_peer
 from asr.train.manifest import Utterance, load
-from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.peers import language_of
 from asr.train.report import POOLED
 from asr.train.score import Counts, count, pool
 from asr.train.trials import whole_and_cut
@@ -90,7 +91,7 @@ class Bench:
     live_peers: Mapping[str, LivePeer] = field(default_factory=dict)  # by name
 
     def ask(self, mode: str = LIVE, policy: str = "", rescored: bool = False) -> Options:
-        language = LANGUAGE if LANGUAGE in self.recognizer.bundle.languages else ""
+        language = language_of(self.recognizer)
         return Options(latency_mode=mode, policy=policy, language=language, rescore=rescored)
 
     def feed(self, mode: str = LIVE, alignment: str = NO_ALIGNMENT) -> Feed:
@@ -147,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     measured.add_argument("--checkpoint", type=Path, metavar="DIR", help="or a checkpoint, which torch runs")
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="a set (manifest.jsonl), or a folder of sets")
-    add("--sets", type=_names, metavar="A,B,C", help="only these sets of the folder (all)")
+    add("--sets", type=names_in, metavar="A,B,C", help="only these sets of the folder (all)")
     add("--table", type=_tables, default=list(TABLES), metavar="|".join(TABLES), help="or several by commas (all)")
     add("--latency", type=_modes, metavar="640", help="latency: only this mode, or several by commas (all)")
     add("--limit", type=_count, metavar="N", help="only the first N of each set: latency, onsets, trust, search")
@@ -179,24 +180,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
 def _modes(text: str) -> list[str]:
     """Names of latency modes, "640" for "640ms"."""
-    return [LATENCIES.get(name, name) for name in _names(text)]
+    return [LATENCIES.get(name, name) for name in names_in(text)]
 
 
 def _tables(text: str) -> list[str]:
-    names = _names(text)
+    names = names_in(text)
     if not names or not all(name in TABLES for name in names):
         raise argparse.ArgumentTypeError(f"{text!r} is no table: expected {', '.join(TABLES)}, or several of them")
     return names
 
 
 def _levels(text: str) -> list[str]:
-    names = _names(text)
+    names = names_in(text)
     if not names or not all(name in ALIGNMENTS for name in names):
         raise argparse.ArgumentTypeError(f"{text!r} is no level of alignment: expected {', '.join(ALIGNMENTS)}")
     return names
@@ -367,11 +364,10 @@ def stretch(heard: Heard, until_s: float, alignment: str = NO_ALIGNMENT) -> Stre
 def resident_mib() -> float:
     """Memory of this process that is in RAM now; the most that ever was where the system does not tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
+        return processes.resident_mib(os.getpid())
+    except NotSupportedError:
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-    return pages * resource.getpagesize() / 2**20
 
 
 def listen_unbroken(bench: Bench, clips: Sequence[Clip], seconds: float) -> Unbroken:

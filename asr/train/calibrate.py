@@ -25,9 +25,9 @@ from asr.errors import HeedError, InputError
 from asr.runtime.bundle import Bundle
 from asr.runtime.confidence import BIAS, FEATURES, SEGMENT_FEATURES
 from asr.runtime.recognizer import Options, Recognizer
-from asr.train.evaluate import read_sets
+from asr.train.evaluate import names_in, read_sets
 from asr.train.manifest import Utterance
-from asr.train.peers import LANGUAGE
+from asr.train.peers import language_of
 from asr.train.score import normalise
 from asr.train.trials import Trial, amid_noise, whole_and_cut
 
@@ -50,10 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="the exported folder whose model.json is written")
     add("--data", type=Path, required=True, metavar="DIR", help="the folder of sets, not those that are reported on")
-    add("--sets", type=lambda text: text.split(","), metavar="A,B", help="of these (all)")
-    add(
-        "--noises", type=lambda text: text.split(","), default=[], metavar="A,B", help="sets where nobody speaks (none)"
-    )
+    add("--sets", type=names_in, metavar="A,B", help="of these (all)")
+    add("--noises", type=names_in, default=[], metavar="A,B", help="sets where nobody speaks (none)")
     add("--limit", type=int, default=150, metavar="N", help="utterances of each set (%(default)s)")
     add("--threads", type=int, default=1, metavar="N")
     options = parser.parse_args(arguments)
@@ -83,8 +81,7 @@ def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
 
 def judge(recognizer: Recognizer, trials: Iterable[Trial]) -> tuple[Judged, Judged]:
     """Words and segments with whether they were right; InputError where all or none were."""
-    bundle = recognizer.bundle
-    language = LANGUAGE if LANGUAGE in bundle.languages else ""
+    bundle, language = recognizer.bundle, language_of(recognizer)
     words: list[tuple[tuple[float, ...], bool]] = []
     segments: list[tuple[tuple[float, ...], bool]] = []
     for trial in trials:

@@ -7,10 +7,10 @@ from itertools import cycle, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import InputError
 from asr.runtime.loudness import STEP, levels, loud
 from asr.train.manifest import Utterance, load
-from asr.train.peers import SAMPLE_RATE
 
 PACKET = SAMPLE_RATE // 50  # samples that come at once: 20 ms, as microphones and telephones send them
 PAUSES_S = (0.4, 2.5, 0.7, 1.2)  # between clips, in turn: some end a segment, some do not

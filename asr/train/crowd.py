@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.stream import Stream
 from asr.train.clips import Clip, Samples, limited, packets, spaced
-from asr.train.peers import SAMPLE_RATE
 
 SIZES = (1, 2, 4, 8, 16, 30, 40, 50, 60, 80, 100, 130, 160, 200, 250, 300)
 LIMIT_S = 1.5  # the lag at the 95th percentile with which a stream still counts as live

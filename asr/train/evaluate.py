@@ -26,10 +26,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import FormatError, HeedError, InputError, NotFoundError, NotSupportedError, OptionError
 from asr.train import manifest, score
 from asr.train.manifest import Utterance
-from asr.train.peers import SAMPLE_RATE, System, open_model, open_peer
+from asr.train.peers import System, open_model, open_peer
 from asr.train.report import POOLED, Heard, Trial, as_json, as_markdown, summarise, trial_as_json
 
 TRIALS = "trials.jsonl"
@@ -66,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="the exported folder")
     add("--data", type=Path, required=True, metavar="DIR", help="a set (manifest.jsonl), or a folder of sets")
-    add("--sets", type=_names, metavar="A,B,C", help="only these sets of the folder (all)")
+    add("--sets", type=names_in, metavar="A,B,C", help="only these sets of the folder (all)")
     add("--latency", type=_latencies, default=["full"], metavar="full|1280|640|320", help="or several by commas (full)")
     add("--peer", action="append", default=[], metavar="PEER", help=_PEER)
     add("--threads", type=_at_least(1), default=1, metavar="N", help="for every system (%(default)s)")
@@ -77,18 +78,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _PEER = (
-    "faster-whisper, faster-whisper=WEIGHTS (a CTranslate2 folder), pocketsphinx, or NAME=DIR (another exported "
-    "folder); may be given several times; a peer that is absent is said and left out"
+    "faster-whisper, faster-whisper=WEIGHTS (a CTranslate2 folder), pocketsphinx, pywhispercpp=FILE, sherpa-onnx=DIR, "
+    "or NAME=DIR (another exported folder); may be given several times; a peer that is absent is said and left out"
 )
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+def names_in(text: str) -> list[str]:
+    """Those between commas, each once."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _latencies(text: str) -> list[str]:
     """Names of latency modes: "full,640" to ["full", "640ms"]. The mode's own spelling, "640ms", works too."""
-    names = [name.removesuffix("ms") for name in _names(text)]
+    names = [name.removesuffix("ms") for name in names_in(text)]
     if not names or not all(name in LATENCIES for name in names):
         raise argparse.ArgumentTypeError(f"{text!r} is no latency: expected {', '.join(LATENCIES)}, or several of them")
     return list(dict.fromkeys(LATENCIES[name] for name in names))

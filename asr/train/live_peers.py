@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import NotFoundError, OptionError
 from asr.runtime.result import Word
 from asr.train.clips import Samples
 from asr.train.feed import Heard
-from asr.train.peers import LANGUAGE, SAMPLE_RATE, package
+from asr.train.peers import LANGUAGE, package
 
 CHUNK_S = 0.64
 FRAME_THRESHOLD, LONGEST_S = 25, 30.0  # SimulStreaming's defaults
@@ -84,7 +85,7 @@ def listen(online: Online, samples: Samples) -> Heard:
     begin = time.perf_counter()
     rest = [Word(text, start_s, end_s, 0.0, heard.audio_s) for start_s, end_s, text in online.finish()]
     took_s = time.perf_counter() - begin
-    heard.final_s = took_s + heard.points_s[-1]  # the last chunk is read when the speech is over
+    heard.final_s = took_s + sum(heard.points_s[-1:])  # the last chunk is read when the speech is over
     heard.words += rest
     heard.at_close = len(rest)
     heard.wall_s = sum(heard.points_s) + took_s
@@ -170,9 +171,8 @@ def _simul_streaming(weights: str, threads: int) -> Callable[[], Online]:
     return lambda: SimulStreaming(module.SimulWhisperOnline(recogniser))
 
 
-PEERS: dict[
-    str, tuple[str, Callable[[str, int], Callable[[], Online]]]
-] = {  # a file of the clone, and how it is opened
+# a file of the clone, and how it is opened
+PEERS: dict[str, tuple[str, Callable[[str, int], Callable[[], Online]]]] = {
     "whisper_streaming": ("whisper_online.py", _whisper_streaming),
     "SimulStreaming": ("simulstreaming_whisper.py", _simul_streaming),
 }

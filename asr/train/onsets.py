@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from asr.errors import NotFoundError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
+from asr.runtime.result import Word
 from asr.runtime.times import SOURCES
 from asr.train import looks
 from asr.train.manifest import TimedWord
 from asr.train.markdown import number, table
-from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, SAMPLE_RATE, package
+from asr.train.peers import LANGUAGE, faster_whisper_words, language_of, package
 from asr.train.score import normalise
 
 NEAR_S = 0.05
@@ -76,7 +77,7 @@ def errors_of(truth: Placed, written: Placed) -> list[float]:
 def our_timers(recognizer: Recognizer) -> list[Timer]:
     """Each source of word times in each mode, and the known text aligned."""
     bundle = recognizer.bundle
-    language = LANGUAGE if LANGUAGE in bundle.languages else ""
+    language = language_of(recognizer)
     timers = []
     for source in SOURCES if bundle.ctc is not None else SOURCES[:1]:
         for mode in (mode for mode in MODES if mode in bundle.latency_modes):
@@ -92,26 +93,28 @@ def our_timers(recognizer: Recognizer) -> list[Timer]:
     return timers
 
 
+def placed(words: Iterable[Word]) -> list[TimedWord]:
+    """Our words as a manifest has them."""
+    return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+
+
 def _heard(recognizer: Recognizer, options: Options) -> Callable[[Samples, str], Placed]:
     def place(samples: Samples, text: str) -> Placed:
-        words = (word for one in recognizer.transcribe(samples, options).segments for word in one.words)
-        return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+        return placed(word for one in recognizer.transcribe(samples, options).segments for word in one.words)
 
     return place
 
 
 def _by(way: looks.Way, recognizer: Recognizer, options: Options) -> Callable[[Samples, str], Placed]:
     def place(samples: Samples, text: str) -> Placed:
-        words = looks.timed(recognizer, samples, options, way)
-        return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+        return placed(looks.timed(recognizer, samples, options, way))
 
     return place
 
 
 def _aligned(recognizer: Recognizer, options: Options) -> Callable[[Samples, str], Placed]:
     def place(samples: Samples, text: str) -> Placed:
-        words = recognizer.align(samples, text, options).words
-        return [TimedWord(word.text.strip(), word.start_s, word.end_s) for word in words]
+        return placed(recognizer.align(samples, text, options).words)
 
     return place
 
@@ -120,23 +123,18 @@ def peer_timer(told: str, threads: int) -> Timer:
     """faster-whisper=DIR or openai-whisper=FILE.pt. OptionError where it is neither, NotFoundError: it is absent."""
     name, _, weights = told.partition("=")
     if name == "faster-whisper":
-        return Timer(f"{name} word_timestamps", _faster_whisper(weights or FASTER_WHISPER_WEIGHTS, threads))
+        return Timer(f"{name} word_timestamps", _faster_whisper(weights, threads))
     if name == "openai-whisper" and weights:
         return Timer(f"{name} word_timestamps", _openai_whisper(Path(weights), threads))
     raise OptionError(f"onsets are compared with faster-whisper=DIR and openai-whisper=FILE.pt, not {told!r}")
 
 
 def _faster_whisper(weights: str, threads: int) -> Callable[[Samples, str], Placed]:
-    model: Any = package("faster_whisper", "faster-whisper").WhisperModel(
-        weights, device="cpu", compute_type="int8", cpu_threads=threads
-    )
+    transcribe = faster_whisper_words(weights, threads)
 
     def place(samples: Samples, text: str) -> Placed:
-        segments, _ = model.transcribe(
-            samples, language=LANGUAGE, beam_size=5, temperature=0.0, condition_on_previous_text=False,
-            word_timestamps=True,
-        )  # fmt: skip
-        return [TimedWord(word.word.strip(), word.start, word.end) for segment in segments for word in segment.words]
+        words = (word for segment in transcribe(samples) for word in segment.words)
+        return [TimedWord(word.word.strip(), word.start, word.end) for word in words]
 
     return place
 
@@ -204,7 +202,3 @@ def as_text(rows: Sequence[Onsets]) -> str:
     ]
     notes = [f"F1: the same word, its start within {1000 * NEAR_S:.0f} ms.", *later(rows)]
     return table(head, body) + "\n\n" + "\n".join(notes)
-
-
-def seconds(samples: Samples) -> float:
-    return samples.size / SAMPLE_RATE

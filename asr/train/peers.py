@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import NotFoundError, NotSupportedError, OptionError
 from asr.runtime.recognizer import Options, Recognizer
 
-SAMPLE_RATE = 16_000
 LANGUAGE = "en"  # of the sets, and of the normaliser they are scored with
 FASTER_WHISPER_WEIGHTS = "tiny.en"  # fetched by this name where no folder is given
 FASTER_WHISPER_BEAMS = (1, 5)
@@ -67,7 +67,10 @@ def open_peer(peer: str, modes: Sequence[str], threads: int) -> list[System]:
     if name == "sherpa-onnx":
         return [_sherpa_onnx(path, threads)]
     if not name or not path:
-        raise OptionError(f"unknown peer {peer!r}: expected faster-whisper, pocketsphinx or NAME=FOLDER")
+        raise OptionError(
+            f"unknown peer {peer!r}: expected faster-whisper, pocketsphinx, pywhispercpp=FILE, sherpa-onnx=FOLDER or "
+            "NAME=FOLDER"
+        )
     if (Path(path) / "model.bin").is_file():  # CTranslate2's folder, not ours
         return _faster_whisper(name, path, threads)
     return open_model(Path(path), modes, threads, name)
@@ -79,9 +82,8 @@ def open_batched_peer(peer: str, threads: int) -> list[System]:
     name, _, weights = peer.partition("=")
     if name != "faster-whisper":
         return []
-    faster_whisper = package("faster_whisper", "faster-whisper")
-    model, load = _open_faster_whisper(faster_whisper, weights, threads)
-    pipeline = faster_whisper.BatchedInferencePipeline(model)
+    model, load = _open_faster_whisper(weights, threads)
+    pipeline = package("faster_whisper", "faster-whisper").BatchedInferencePipeline(model)
     return [
         # its own voice activity detection tells it where segments are: it has no other way
         _decoding(pipeline, f"{name} batch {size} beam {beam}", load, beam, vad_filter=True, batch_size=size)
@@ -90,8 +92,7 @@ def open_batched_peer(peer: str, threads: int) -> list[System]:
 
 
 def ours(recognizer: Recognizer, mode: str, name: str, folder: Path | None, abreast: int = 1) -> System:
-    # The peers are told the language, so a model of several languages is told too.
-    language = LANGUAGE if LANGUAGE in recognizer.bundle.languages else ""
+    language = language_of(recognizer)
     # Interims are for people who watch: a scored transcript is made of finals alone.
     options = Options(latency_mode=mode, language=language, interim=False)
     return System(
@@ -101,14 +102,35 @@ def ours(recognizer: Recognizer, mode: str, name: str, folder: Path | None, abre
     )
 
 
+def language_of(recognizer: Recognizer) -> str:
+    """What ours is told: the peers are told the language, so a model of several languages is told too."""
+    return LANGUAGE if LANGUAGE in recognizer.bundle.languages else ""
+
+
 def _faster_whisper(name: str, weights: str, threads: int) -> list[System]:
     """faster-whisper in 8 bits, a row for each beam: no second try at a higher temperature, no text carried over."""
-    model, load = _open_faster_whisper(package("faster_whisper", "faster-whisper"), weights, threads)
+    model, load = _open_faster_whisper(weights, threads)
     return [_decoding(model, f"{name} beam {size}", load, size, vad_filter=False) for size in FASTER_WHISPER_BEAMS]
 
 
-def _open_faster_whisper(faster_whisper: Any, weights: str, threads: int) -> tuple[Any, dict[str, Any]]:
+def faster_whisper_words(weights: str, threads: int) -> Callable[[NDArray[np.float32]], list[Any]]:
+    """Samples (n,) to its segments, whose words have times and probabilities, by a beam of 5. NotFoundError where it or
+    its weights are not there."""
+    model, _ = _open_faster_whisper(weights, threads)
+
+    def transcribe(samples: NDArray[np.float32]) -> list[Any]:
+        segments, _ = model.transcribe(
+            samples, language=LANGUAGE, beam_size=5, temperature=0.0, condition_on_previous_text=False,
+            word_timestamps=True,
+        )  # fmt: skip
+        return list(segments)
+
+    return transcribe
+
+
+def _open_faster_whisper(weights: str, threads: int) -> tuple[Any, dict[str, Any]]:
     """The model, and how it was opened."""
+    faster_whisper = package("faster_whisper", "faster-whisper")
     if weights and not Path(weights).is_dir():
         raise NotFoundError(f"no weights at {weights}: expected a folder in CTranslate2's format")
     load: dict[str, Any] = {"device": "cpu", "compute_type": "int8", "cpu_threads": threads, "num_workers": 1}
@@ -142,14 +164,18 @@ def _pocketsphinx() -> System:
     def transcribe(samples: NDArray[np.float32]) -> str:
         if not len(samples):
             return ""
-        pcm = (np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes()
-        decoder.start_utt()
-        decoder.process_raw(pcm, full_utt=True)  # normalised over the whole utterance: its best case, and no memory
-        decoder.end_utt()
+        pocketsphinx_reads(decoder, samples)
         found = decoder.hyp()
         return str(found.hypstr) if found else ""
 
     return System("pocketsphinx", transcribe, {"samprate": SAMPLE_RATE, "full_utt": True, "threads": 1})
+
+
+def pocketsphinx_reads(decoder: Any, samples: NDArray[np.float32]) -> None:
+    """A whole utterance (n,), which it normalises over all of it: its best case, and no memory."""
+    decoder.start_utt()
+    decoder.process_raw((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes(), full_utt=True)
+    decoder.end_utt()
 
 
 def _whisper_cpp(weights: str, threads: int) -> System:

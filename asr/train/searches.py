@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.runtime.phrases import MOST_PHRASES, Phrase
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.manifest import Utterance, load
 from asr.train.markdown import number, table
-from asr.train.peers import LANGUAGE, SAMPLE_RATE
+from asr.train.peers import language_of
 from asr.train.score import Counts, count, normalise, pool, right
 
 SHORTEST = 5  # letters of a rare word: a name rather than a word for something
@@ -86,7 +87,7 @@ def listen(
 ) -> list[Row]:
     """Each utterance through all searches in turn, so that a noisy machine is noisy for all alike."""
     rare = rare_words(utterances)
-    plain = Options(language=LANGUAGE if LANGUAGE in recognizer.bundle.languages else "")
+    plain = Options(language=language_of(recognizer))
     asked = searches(plain, [word for words in rare for word in words], boost)
     tried: dict[str, list[Trial]] = {name: [] for name in asked}
     for utterance, own in zip(utterances, rare, strict=True):

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import soundfile
 
+from asr.audio.resample import SAMPLE_RATE
 from asr.errors import FormatError, InputError, NotFoundError, NotSupportedError
 from asr.runtime.recognizer import Recognizer
 from asr.train import processes
@@ -22,7 +23,7 @@ from asr.train.clips import choose, joined
 from asr.train.evaluate import Sets, listen, settle
 from asr.train.manifest import Utterance
 from asr.train.markdown import number, shown, table
-from asr.train.peers import SAMPLE_RATE, open_batched_peer, open_peer, ours
+from asr.train.peers import open_batched_peer, open_peer, ours
 from asr.train.score import count, pool
 
 SHORT_S = 10.0
@@ -32,7 +33,7 @@ CLIPS_S = 600.0  # of speech in a long recording; where it is longer they come a
 SAID_S = 3.0  # a recording for a first text lasts so long at least
 OTHERS = ("pocketsphinx", "sherpa-onnx", "pywhispercpp")  # that are told of even when nobody names them
 
-SHORT = f"utterances up to {SHORT_S:.0f} s, one thread"
+SHORT = f"utterances up to {SHORT_S:.0f} s"
 LONG = f"a long recording, {CORES} cores"
 FIRST_TEXT = "from a process's start to its first text"
 MEMORY = "resident memory while it hears"
@@ -166,7 +167,7 @@ def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
     )
     held = [("asr-server, one stream", partial(processes.resident_while_streaming_mib, python, model, stream))]
     held += [("faster-whisper, in Python", partial(processes.resident_of_program_mib, command)) for command in theirs]
-    yield from beside([figure(MEMORY, name, measure) for name, measure in held])
+    yield from beside([figure(MEMORY, name, measured) for name, measured in held])
 
 
 def installed(asked: Asked) -> Iterator[Speed]:

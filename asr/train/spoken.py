@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from asr.audio.resample import SAMPLE_RATE, Resampler
 from asr.errors import HeedError, NotFoundError
-from asr.train.evaluate import read_sets
+from asr.train.evaluate import names_in, read_sets
 from asr.train.manifest import MANIFEST, TimedWord
 
 VOICES = ("en-us", "en-gb-scotland", "en-gb-x-rp", "en-us+f3", "en-029", "en-us+m3", "en-us+f2", "en-us+m7")
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("spoken", description="Make a set of synthetic speech with exact word times.")
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="the folder of sets whose texts are said")
-    add("--sets", type=lambda text: text.split(","), required=True, metavar="A,B", help="of these")
+    add("--sets", type=names_in, required=True, metavar="A,B", help="of these")
     add("--limit", type=int, default=40, metavar="N", help="texts of each (%(default)s)")
     add("--to", type=Path, required=True, metavar="DIR", help="the set that is written")
     options = parser.parse_args(arguments)

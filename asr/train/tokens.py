@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from asr.errors import FormatError
 from asr.runtime.bundle import Tokens
+from asr.runtime.words import tokens_of
 
 START, END, TRANSCRIBE, NO_TIMESTAMPS = (
     "<|startoftranscript|>",
@@ -65,7 +66,7 @@ def whisper_tokens(tokenizer: Tokenizer, languages: Sequence[str]) -> Tokens:
         end=end,
         no_speech=next((never[name] for name in NO_SPEECH if name in never), None),
         suppress=tuple(sorted({*not_speech(tokenizer), *never.values()})),
-        suppress_first=(*ids(tokenizer, " "), end),
+        suppress_first=(*tokens_of(tokenizer, " "), end),
         per_word=per_word(tokenizer),
     )
 
@@ -86,15 +87,10 @@ def per_word(tokenizer: Tokenizer) -> int:
 
 def not_speech(tokenizer: Tokenizer) -> set[int]:
     """Tokens of signs that nobody says, alone or after a space (openai/whisper, Tokenizer.non_speech_tokens)."""
-    tokens = {ids(tokenizer, sign)[0] for sign in MAY_START_WORDS}
+    tokens = {tokens_of(tokenizer, sign)[0] for sign in MAY_START_WORDS}
     for sign in NOT_SPEECH + MUSIC:
         for written in (sign, f" {sign}"):
-            encoded = ids(tokenizer, written)
+            encoded = tokens_of(tokenizer, written)
             if len(encoded) == 1 or sign in MUSIC:  # a music sign's first byte pair starts nothing else
                 tokens.add(encoded[0])
     return tokens
-
-
-def ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    encoded: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-    return encoded

@@ -6,7 +6,6 @@ error is the mean distance of what was promised to what was kept, in ten bins.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from asr.errors import OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.calibrate import area, calibration_error, right_words
 from asr.train.markdown import number, table
-from asr.train.peers import FASTER_WHISPER_WEIGHTS, LANGUAGE, package
+from asr.train.peers import faster_whisper_words, language_of
 from asr.train.trials import CUT, Trial
 
 Samples = NDArray[np.float32]
@@ -52,15 +51,14 @@ class Trust:
 
 
 def our_truster(recognizer: Recognizer, mode: str) -> Truster:
-    bundle = recognizer.bundle
-    options = Options(mode, LANGUAGE if LANGUAGE in bundle.languages else "", interim=False)
+    options = Options(mode, language_of(recognizer), interim=False)
 
     def hear(samples: Samples) -> tuple[list[Claim], list[Claim]]:
         finals = recognizer.transcribe(samples, options).segments
         words = [Claim(word.text, word.confidence) for final in finals for word in final.words]
         return words, [Claim(final.text, 1 - final.doubt) for final in finals]
 
-    return Truster(f"{bundle.name} {mode}", hear)
+    return Truster(f"{recognizer.bundle.name} {mode}", hear)
 
 
 def peer_truster(told: str, threads: int) -> Truster:
@@ -69,16 +67,10 @@ def peer_truster(told: str, threads: int) -> Truster:
     name, _, weights = told.partition("=")
     if name != "faster-whisper":
         raise OptionError(f"trust is compared with faster-whisper=DIR, not {told!r}")
-    model: Any = package("faster_whisper", "faster-whisper").WhisperModel(
-        weights or FASTER_WHISPER_WEIGHTS, device="cpu", compute_type="int8", cpu_threads=threads
-    )
+    transcribe = faster_whisper_words(weights, threads)
 
     def hear(samples: Samples) -> tuple[list[Claim], list[Claim]]:
-        segments, _ = model.transcribe(
-            samples, language=LANGUAGE, beam_size=5, temperature=0.0, condition_on_previous_text=False,
-            word_timestamps=True,
-        )  # fmt: skip
-        found = list(segments)
+        found = transcribe(samples)
         words = [Claim(word.word, float(word.probability)) for one in found for word in one.words]
         return words, [Claim(one.text, float(np.exp(one.avg_logprob))) for one in found]
 

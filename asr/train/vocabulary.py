@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from asr.errors import InputError, OptionError
 from asr.runtime.bundle import Tokens
+from asr.runtime.words import tokens_of
 from asr.train.recipe import Vocabulary
 from asr.train.tokens import END, START
 
@@ -66,8 +67,7 @@ def prompt(tokens: Tokens, language: str = "en") -> tuple[int, ...]:
 
 def target(tokenizer: Tokenizer, tokens: Tokens, text: str, language: str = "en") -> list[int]:
     """What the decoder is to say: the prompt, the text's pieces, the end."""
-    pieces = tokenizer.encode(spaced(text), add_special_tokens=False).ids
-    return [*prompt(tokens, language), *pieces, tokens.end]
+    return [*prompt(tokens, language), *tokens_of(tokenizer, spaced(text)), tokens.end]
 
 
 def ctc_text(text: str) -> str | None:

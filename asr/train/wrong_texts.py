@@ -18,7 +18,7 @@ from asr.errors import HeedError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.calibrate import area
 from asr.train.markdown import number, table
-from asr.train.peers import LANGUAGE
+from asr.train.peers import language_of
 from asr.train.score import normalise
 
 EACH = 3  # of so many words one is replaced
@@ -59,8 +59,7 @@ def scores(recognizer: Recognizer, name: str, clips: Sequence[tuple[Samples, str
 
 def score(recognizer: Recognizer, samples: Samples, text: str) -> float:
     try:
-        language = LANGUAGE if LANGUAGE in recognizer.bundle.languages else ""
-        return recognizer.align(samples, text, Options(language=language)).score
+        return recognizer.align(samples, text, Options(language=language_of(recognizer))).score
     except HeedError:
         return 0.0
 

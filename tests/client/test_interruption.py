@@ -16,7 +16,8 @@ def test_what_the_work_gives_or_raises_is_ours() -> None:
         interruptible(fail, cancel=lambda: None)
 
 
-def test_an_interruption_cancels_the_work_and_waits_for_it() -> None:
+def test_an_interruption_cancels_the_work_and_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.interruption.PATIENCE_S", 30.0)  # however slow this machine is
     cancelled, ended = threading.Event(), threading.Event()
 
     def work() -> None:

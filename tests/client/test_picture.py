@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from client import Word, picture
+from client import FileError, Word, picture
 from client.alignments import AlignedSegment
 from client.picture import draw, pages, spread
 
@@ -116,6 +116,13 @@ def test_a_recording_may_be_silent_or_short(samples: np.ndarray) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert picture.file_of(draw(segment(), samples, RATE), "png")
+
+
+def test_what_is_too_long_for_a_png_is_told_and_drawn_as_svg() -> None:
+    figure = Figure(figsize=(1, 440), dpi=picture.DPI)
+    with pytest.raises(FileError, match="svg"):
+        picture.file_of(figure, "png")
+    assert picture.file_of(figure, "svg").startswith(b"<?xml")
 
 
 def test_a_token_that_looked_nowhere_is_not_on_the_path() -> None:

@@ -132,6 +132,21 @@ def test_tokens_go_forward_though_attention_does_not(peaks: list[int], places: l
     assert in_order(peaks) == places
 
 
+def ascending(peaks: list[int]) -> int:
+    """How many places the longest strictly ascending subsequence has, by its definition."""
+    return max(
+        (1 + ascending([peak for peak in peaks[at + 1 :] if peak > first]) for at, first in enumerate(peaks)), default=0
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=9))
+def test_most_tokens_stay_where_they_looked(peaks: list[int]) -> None:
+    places = in_order(peaks)
+    assert places == sorted(places)
+    assert sum(place == peak for place, peak in zip(places, peaks, strict=True)) >= ascending(peaks)
+
+
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 times = st.integers(0, 4000).map(lambda milliseconds: milliseconds / 1000)
 

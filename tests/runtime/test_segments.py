@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Transcript
 from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, read_group, segments
@@ -63,6 +64,16 @@ def test_alternatives_too_are_what_one_stream_gives(hearing, speak):
     assert [one.alternatives for one in said] == [one.alternatives for one in finals]
 
 
+def test_phrases_are_prepared_once_for_all_segments(hearing, speak, monkeypatch):
+    recognizer, made = hearing(), []
+    make = recognizer.beam_of
+    monkeypatch.setattr(recognizer, "beam_of", lambda options: made.append(options) or make(options))
+    asked = Options(phrases=(Phrase("b"),))
+    said = recognizer.transcribe(speak(speech(3, 200)), asked, abreast=2)
+    assert len(said.segments) > 1
+    assert made == [asked]
+
+
 def test_where_no_thread_is_left_for_a_segment_the_others_do_not_wait_for_it(hearing, speak, monkeypatch):
     class Few(ThreadPoolExecutor):
         def submit(self, *call):
@@ -73,7 +84,7 @@ def test_where_no_thread_is_left_for_a_segment_the_others_do_not_wait_for_it(hea
     monkeypatch.setattr("asr.runtime.segments.ThreadPoolExecutor", Few)
     group = [Segment(first, first + 16_000, first + 16_000) for first in range(0, 64_000, 16_000)]
     with pytest.raises(RuntimeError, match="new thread"):
-        read_group(hearing(), speak("abcdefghijklmnopqrst"), ALIGNED, group)
+        read_group(hearing(), speak("abcdefghijklmnopqrst"), ALIGNED, None, group)
 
 
 def test_segments_read_side_by_side_count_their_tokens_on(hearing, speak):

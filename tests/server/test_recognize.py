@@ -1,9 +1,12 @@
+import threading
+
 import grpc
 import pytest
 
 from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import Options
 from asr.v1 import speech_pb2
+from server import messages
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -58,6 +61,24 @@ def test_alternatives_and_phrases_reach_the_recogniser_and_come_back(serve, fake
     best, second = response.results[0].alternatives
     assert (best.transcript, second.transcript) == (" heard", " herd")
     assert 0 < second.confidence < best.confidence
+
+
+@pytest.mark.parametrize("name", ["recognize_response", "response", "align_response"])
+def test_answers_are_made_by_the_workers(serve, whole, live, recording, pcm, monkeypatch, name):
+    """Where every head looked is megabytes to write; nobody else's call is to wait for that."""
+    make, makers = getattr(messages, name), []
+
+    def remember(*arguments):
+        makers.append(threading.current_thread())
+        return make(*arguments)
+
+    monkeypatch.setattr(messages, name, remember)
+    running = serve()
+    running.stub.Recognize(whole(recording(1)))
+    list(running.stub.StreamingRecognize(live([pcm(1)])))
+    running.stub.Align(speech_pb2.AlignRequest(audio_content=recording(1), text="heed"))
+    assert makers
+    assert running.thread not in makers
 
 
 def test_full_context_is_the_default(serve, fake, whole, recording):

@@ -100,7 +100,13 @@ def test_mutual_tls_lets_in_whom_the_authority_signed(serve, certificates):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("", "no token"), ("# none\n", "no token"), ("short\n", "less than 16"), (None, "cannot read")],
+    [
+        ("", "no token"),
+        ("# none\n", "no token"),
+        ("  # no token, though it is long\n", "no token"),
+        ("short\n", "less than 16"),
+        (None, "cannot read"),
+    ],
 )
 def test_a_bad_file_of_tokens_is_refused(tmp_path, content, said):
     path = tmp_path / "tokens"

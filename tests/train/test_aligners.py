@@ -1,8 +1,6 @@
 """Forced aligners over recordings of tones; PocketSphinx is played by a few lines that know some words."""
 
-import importlib.util
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,11 +9,6 @@ import pytest
 from asr.errors import NotFoundError, OptionError
 from asr.train.aligners import Aligned, Aligner, as_text, fit, our_aligner, peer_aligner, spoken
 from asr.train.manifest import TimedWord
-
-_place = importlib.util.spec_from_file_location("tones", Path(__file__).parents[1] / "runtime" / "conftest.py")
-tones = importlib.util.module_from_spec(_place)
-_place.loader.exec_module(tones)
-hearing, speak = tones.hearing, tones.speak  # fixtures
 
 WORD_S = 0.24
 FRAMES = 20  # of each word that the fake finds, after a silence as long

@@ -54,6 +54,11 @@ def test_the_other_one_says_its_words_itself():
     assert heard.at_close == 0
 
 
+def test_an_empty_recording_is_heard_as_nothing():
+    heard = listen(WhisperStreaming(Processor()), np.zeros(0, np.float32))
+    assert (heard.text, heard.points_s, heard.audio_s) == ("", [], 0.0)
+
+
 @pytest.mark.parametrize("told", ["whisper_streaming", "whisper_streaming=/tmp", "other=/a:/b"])
 def test_what_is_no_live_peer_is_refused(told):
     with pytest.raises(OptionError, match="REPOSITORY:WEIGHTS"):

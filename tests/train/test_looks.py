@@ -1,16 +1,9 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from asr.runtime.recognizer import Options
 from asr.train.looks import WAYS, chosen, timed
 
-_place = importlib.util.spec_from_file_location("tones", Path(__file__).parents[1] / "runtime" / "conftest.py")
-tones = importlib.util.module_from_spec(_place)
-_place.loader.exec_module(tones)
-hearing, speak = tones.hearing, tones.speak  # fixtures
 WORD_S = 0.24
 
 

@@ -1,32 +1,24 @@
 """What the table of searches counts, over the model that hears tones (tests/runtime/conftest.py)."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from asr.runtime.recognizer import Options
-from asr.train import searches
 from asr.train.manifest import read_manifest
 from asr.train.score import count, right
 from asr.train.searches import Trial, as_text, listen, rare_words, summed
-
-_place = importlib.util.spec_from_file_location("tones", Path(__file__).parents[1] / "runtime" / "conftest.py")
-tones = importlib.util.module_from_spec(_place)
-_place.loader.exec_module(tones)
-hearing = tones.hearing  # a fixture
 
 TEXTS = ("a b Dashwood", "b c, dashing d", "a Marianne b Willoughby")
 
 
 @pytest.fixture
-def utterances(tmp_path):
+def utterances(speak, tmp_path):
     lines = []
     for index, text in enumerate(TEXTS):
-        samples = tones.spoken("".join(word[0] for word in text.lower().split() if len(word) < 3))
+        samples = speak("".join(word[0] for word in text.lower().split() if len(word) < 3))
         soundfile.write(tmp_path / f"{index}.wav", samples, 16_000, subtype="FLOAT")
         lines.append(json.dumps({"audio": f"{index}.wav", "text": text, "duration": samples.size / 16_000}))
     (tmp_path / "manifest.jsonl").write_text("\n".join(lines))
@@ -79,10 +71,3 @@ def test_errors_in_other_words_are_told_apart():
     assert made.wer_of_others == pytest.approx(50), "one word for two: what is inserted is the others'"
     assert summed("x", []).wer_of_others is None
     assert "0 of 1 | 50.0 | 0.250" in as_text([made])
-
-
-def test_the_bench_has_the_table():
-    from asr.train import bench
-
-    assert bench.TABLES["search"] is bench.search
-    assert searches.SHORTEST > 3

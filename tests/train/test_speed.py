@@ -1,8 +1,6 @@
 """The table of speeds, over the model that hears tones: what is compared with what. Processes are small programs."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,20 +13,16 @@ from asr.train.manifest import Utterance
 from asr.train.peers import System
 from asr.train.speed import Asked, Speed, as_text, beside
 
-_place = importlib.util.spec_from_file_location("tones", Path(__file__).parents[1] / "runtime" / "conftest.py")
-tones = importlib.util.module_from_spec(_place)
-_place.loader.exec_module(tones)
-hearing = tones.hearing  # a fixture
 RATE = 16_000
 
 
 @pytest.fixture
-def asked(hearing, tmp_path):
+def asked(hearing, speak, tmp_path):
     """Utterances of 2.9 and 11.8 s, and no peer."""
 
     def utterance(text):
         path = tmp_path / f"{text}.wav"
-        samples = tones.spoken(text)
+        samples = speak(text)
         soundfile.write(path, samples, RATE, subtype="FLOAT")
         return Utterance(path, text, " ".join(text), "", samples.size / RATE, "", "")
 

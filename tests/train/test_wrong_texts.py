@@ -1,15 +1,7 @@
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from asr.train.wrong_texts import Scores, as_text, replaced, scores, separated, threshold
-
-_place = importlib.util.spec_from_file_location("tones", Path(__file__).parents[1] / "runtime" / "conftest.py")
-tones = importlib.util.module_from_spec(_place)
-_place.loader.exec_module(tones)
-hearing, speak = tones.hearing, tones.speak  # fixtures
 
 
 def test_texts_of_other_recordings_score_less(hearing, speak):
