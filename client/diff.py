@@ -107,8 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             for page, content in enumerate(diff_picture.pages(one, other, arguments.output.suffix[1:]), start=1):
                 path = arguments.output
                 write_atomically(path if page == 1 else path.with_stem(f"{path.stem}-{page}"), content)
-    except (FileError, OSError) as error:
+    except FileError as error:
         return _complain(error, FAILED)
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}", FAILED)
     return DONE
 
 
