@@ -186,6 +186,7 @@ def test_every_format_gives_the_same_weights(source, weights, request):
 def test_the_command_writes_a_checkpoint_that_loads(openai, tmp_path, capsys):
     assert importer.main(["--from", str(openai), "--to", str(tmp_path / "out"), "--name", "small"]) == 0
     assert load_checkpoint(tmp_path / "out").config.name == "small"
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1  # who may read one, may read all
     assert "small" in capsys.readouterr().out
 
 
