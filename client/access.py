@@ -63,7 +63,9 @@ def read_token(path: Path) -> str:
     """The one token that a file holds."""
     try:
         words = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise AccessError(f"cannot read the token in {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise AccessError(f"cannot read the token in {path}: {error}") from None
     if len(words) != 1:
         raise AccessError(f"{path} must hold one token and nothing else, but it holds {len(words)} words")

@@ -19,7 +19,8 @@ ONE_CHANNEL = ONE_MAP  # nor for people who speak at the same time
 LATENCY_MODES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
 PACKET_MS = 100
 TOKEN_VARIABLE = "HEED_TOKEN"
-TARGET = re.compile(r"unix:.+|(\S+://)?\S+:\d{1,5}")
+TARGET = re.compile(r"unix:.+|(\S+://)?\S+:(?P<port>\d{1,5})")
+LARGEST_PORT = 65535
 
 EPILOG = f"""\
 A folder stands for the recordings in it and in the folders below, by their extensions; a pattern is given in quotes
@@ -155,6 +156,7 @@ def parse(argv: Sequence[str]) -> Arguments:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="asr-transcribe",
+        usage="%(prog)s [--local | --server HOST:PORT] [OPTION ...] FILE ...",  # all forty would hide what was wrong
         description="Turn recordings into text, with word times and pictures of the attention.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -180,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--text", type=Path, metavar="FILE", help="what is said in the one recording: do not recognise it, place it")
     add("--stream", action="store_true", help="decode here and send as if it were being spoken; text grows as it comes")
     add("--fast", action="store_true", help="with --stream: as fast as the server takes it, not at real time")
-    add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: audio in a packet ({PACKET_MS})")
+    add("--packet_ms", type=_positive, metavar="N", help=f"with --stream: ms of audio in a packet ({PACKET_MS})")
     add(
         "--sample_rate",
         type=_positive,
@@ -191,13 +193,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--rescore_finals", action="store_true", help="read each finished segment once more at full context")
     add("--separate_channels", action="store_true", help="hear each channel by itself, such as both ends of a call")
     add("--beam_size", type=_positive, default=0, metavar="N", help="hypotheses that the search follows at once (1)")
-    add("--max_alternatives", type=_positive, default=1, metavar="N", help="texts for each segment, in json and jsonl")
+    add("--max_alternatives", type=_positive, default=1, metavar="N", help="texts a segment, in json and jsonl (1)")
     add("--phrase", action="append", default=[], metavar="TEXT", help="what is expected to be said (repeatable)")
-    add("--boost", type=_boost, default=0.0, metavar="X", help="with --phrase: how much it is preferred, up to 20")
+    add(
+        "--boost",
+        type=_boost,
+        default=0.0,
+        metavar="X",
+        help="with --phrase: nats of bonus a token, up to 20 (the server's: 1.5)",
+    )
     add("--language", default="", metavar="CODE", help="such as en, or auto (the model's own)")
     add("--model", default="", metavar="NAME", help="one of the server's models (its default)")
-    add("--output_format", choices=[*WRITERS, ALL], default="txt", help="(%(default)s)")
-    add("--output_dir", type=Path, metavar="DIR", help="where files go; made where it is missing")
+    add(
+        "--output_format", choices=[*WRITERS, ALL], default="txt", help="how the text is written; all writes each (txt)"
+    )
+    add("--output_dir", type=Path, metavar="DIR", help="where files go; made where it is missing (here)")
     add("--jobs", type=_positive, default=1, metavar="N", help="recordings sent at once (%(default)s)")
     add("--resume", action="store_true", help="pass over recordings whose files are written already")
     add("--word_timestamps", action="store_true", help="the words with their times, in json and jsonl")
@@ -207,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max_line_count", type=_positive, metavar="N", help=f"{subtitles}lines at once ({LINES})")
     add("--max_words_per_line", type=_positive, metavar="N", help=f"{subtitles}words at once, without --max_line_width")
     add("--alignment", action="store_true", help="write where each token looked")
-    add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment (png)")
+    add("--alignment_format", choices=ALIGNMENT_WRITERS, help="with --alignment: how it is written (png)")
     add(
         "--alignment_level",
         choices=LEVELS,
@@ -274,9 +284,15 @@ def _conflict(arguments: Arguments) -> str | None:
             )
     if arguments.local and arguments.server:
         return "--local starts a server of its own and --server names another: give one of them"
-    if arguments.server is not None and not TARGET.fullmatch(arguments.server):
+    if arguments.server is not None and not _is_target(arguments.server):
         return f"--server is HOST:PORT, such as {DEFAULT_TARGET}, not {arguments.server!r}"
     return None
+
+
+def _is_target(text: str) -> bool:
+    """A greater port would be taken modulo 65536: somebody else's."""
+    found = TARGET.fullmatch(text)
+    return found is not None and int(found["port"] or 0) <= LARGEST_PORT
 
 
 def _underscored(argv: Sequence[str]) -> list[str]:

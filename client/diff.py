@@ -107,8 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.output is not None:
             for page, content in enumerate(diff_picture.pages(one, other, arguments.output.suffix[1:]), start=1):
                 write_atomically(page_path(arguments.output, page), content)
-    except (FileError, OSError) as error:
+    except FileError as error:
         return _complain(error, FAILED)
+    except OSError as error:
+        return _complain(f"{error.filename}: {error.strerror}", FAILED)
     return DONE
 
 

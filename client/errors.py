@@ -9,6 +9,8 @@ ClientError
 └── MissingPackageError  an optional package that is not installed
 """
 
+import sys
+
 
 class ClientError(Exception):
     """The root: `except ClientError` catches whatever the client raises on purpose."""
@@ -40,7 +42,10 @@ class FileError(ClientError):
 
 
 class MissingPackageError(ClientError):
-    """An optional package that is not installed."""
+    """An optional package that is not installed. The pip named is our own: another might fetch a stranger's heed."""
 
     def __init__(self, package: str, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}, which is not installed: pip install 'heed[{extra}]'")
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed: "
+            f"{sys.executable} -m pip install 'heed[{extra}]'"
+        )

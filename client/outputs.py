@@ -74,11 +74,13 @@ def _made(path: Path) -> float:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Afterwards the file is whole; on OSError it is as it was before."""
+    """Afterwards the file is whole; on OSError, which names it, it is as it was before."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.write_bytes(content)
         os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None  # nobody knows the part's name
     finally:
         part.unlink(missing_ok=True)
 

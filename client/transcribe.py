@@ -1,5 +1,6 @@
 """asr-transcribe: recordings in; text, json and the attention out."""
 
+import errno
 import os
 import signal
 import sys
@@ -41,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a letter shows a question mark
     try:
         _prepare(arguments)
-    except (MissingPackageError, OSError) as error:
+    except MissingPackageError as error:
         return _complain(error, USAGE)
+    except OSError as error:
+        return _complain(f"cannot write into --output_dir {arguments.folder}: {error.strerror}", USAGE)
     try:
         with _signals_unwind():
             return _run(arguments)
@@ -70,7 +73,10 @@ def _prepare(arguments: Arguments) -> None:
         import_module("client.picture")
     if arguments.alignment and arguments.alignment_format == "html":
         import_module("client.report")
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.output_dir is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(arguments.folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _run(arguments: Arguments) -> int:
@@ -220,8 +226,9 @@ def _reason(error: Exception, path: Path) -> str:
     """What went wrong, without a repeated name."""
     if isinstance(error, CallError) and error.status == "UNAUTHENTICATED":
         return f"{error}; give --token_file, or set {TOKEN_VARIABLE}"
-    if isinstance(error, OSError) and error.strerror and error.filename in (None, path, str(path)):
-        return error.strerror
+    if isinstance(error, OSError) and error.strerror:
+        same = error.filename in (None, path, str(path))
+        return error.strerror if same else f"{error.filename}: {error.strerror}"
     return str(error)
 
 

@@ -3,18 +3,21 @@
 --max_streams 8, --max-streams 8 and ASR_MAX_STREAMS=8 say the same; a flag wins.
 """
 
+import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode, SettingsConfigDict
 
 import asr
 
 USAGE_STATUS = 2  # of the process, when the settings make no sense
+VALUES = {"list[Path]": "DIR", "Path": "FILE", "str": "HOST", "int": "N", "float": "S", "bool": "true|false"}
 
 
 def shipped_model() -> list[Path]:
@@ -52,7 +55,7 @@ class ServerSettings(BaseSettings):
     tls_certificate: Path | None = Field(None, description="PEM file of the certificate chain: then the port is TLS")
     tls_key: Path | None = Field(None, description="PEM file of its private key")
     tls_client_ca: Path | None = Field(None, description="PEM file: callers must show a certificate that it signed")
-    tokens: Path | None = Field(None, description="file with a bearer token a line: callers must send one")
+    tokens: Path | None = Field(None, description="file with a bearer token a line: callers must send one of them")
     plain_tokens: bool = Field(False, description="take tokens on a port without TLS, where anyone can read them")
     max_recording_s: float = Field(
         14400, gt=0, allow_inf_nan=False, description="longest recording or stream, seconds; beyond it is OUT_OF_RANGE"
@@ -96,10 +99,29 @@ class ServerSettings(BaseSettings):
     def read(cls, argv: Sequence[str]) -> Self:
         """From flags and environment. SystemExit, after one line on stderr, where they make no sense."""
         try:
-            return CliApp.run(cls, cli_args=[_underscored(argument) for argument in argv])
+            source: CliSettingsSource[Any] = CliSettingsSource(cls, formatter_class=_Help)
+            return CliApp.run(cls, [_underscored(argument) for argument in argv], source)
         except ValidationError as error:
             print(f"asr-server: error: {'; '.join(map(_complaint, error.errors()))}", file=sys.stderr)
             raise SystemExit(USAGE_STATUS) from None
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """What pydantic knows of an option, in the words of who reads --help: no types and no names of functions."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        action.help = re.sub(r" ?\(default: null\)", "", action.help or "")
+        action.help = re.sub(r"default factory: (\w+)", lambda found: f"default: {_words(found[1])}", action.help)
+        super().add_argument(action)
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Any:
+        if isinstance(action.metavar, str):
+            action.metavar = VALUES.get(action.metavar, action.metavar)
+        return super()._metavar_formatter(action, default_metavar)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _underscored(argument: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 HOPS = re.findall(r"^\| \d+ \| `([^`]+)`(?: `(\w+)`)? \|", (ROOT / "docs" / "walks.md").read_text(), re.M)
 
 
@@ -20,10 +21,10 @@ def test_a_hop_leads_somewhere(path, name):
     assert not name or re.search(rf"^(?:(?:async )?def|class) {name}\b|^{name}\b.*=", source, re.M)
 
 
-def test_files_and_folders_named_in_the_readme_exist():
-    text = (ROOT / "README.md").read_text()
-    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_what_is_there(document):
+    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+        assert (document.parent / path).exists(), path
 
 
 def test_the_course_is_right():
@@ -31,9 +32,3 @@ def test_the_course_is_right():
     outcome = doctest.testfile(str(ROOT / "docs" / "attention.md"), module_relative=False)
     assert outcome.attempted > 5
     assert outcome.failed == 0
-
-
-def test_files_named_in_the_course_exist():
-    text = (ROOT / "docs" / "attention.md").read_text()
-    for path in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / "docs" / path).exists(), path

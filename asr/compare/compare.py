@@ -103,7 +103,7 @@ def find(
     """Measure, draw, teach and serve what was trained."""
     done = [name for name in names if (plan.model(name) / "model.json").exists()]
     if not done:
-        raise OptionError(f"nothing was trained: {'; '.join(failed.values())}")
+        raise OptionError(f"nothing was trained: {'; '.join(dict.fromkeys(failed.values()))}")
     recipe = read_recipe(find_recipe(plan.recipe), plan.told(done[0], 0))
     clips = clips_of(read_dev_sets(recipe)[0].values())
     if not clips:

@@ -46,6 +46,7 @@ def export(checkpoint: Path, to: Path, clips: Path = CLIPS, eight_bits: bool = T
         raise InputError(f"{clips} has {len(utterances)} clips; the checks need at least {LENGTHS}")
     with tempfile.TemporaryDirectory() as scratch:
         fp32, int8 = Path(scratch) / "fp32", Path(scratch) / "int8"
+        say(f"writing the graphs of {checkpoint}, and several of them again for the checks: some minutes in all")
         write_graphs(model, fp32, checkpoint / TOKENIZER)
         bundle = describe(model.config, checkpoint / TOKENIZER)
         check_fp32(model, fp32, utterances, bundle)
@@ -186,12 +187,24 @@ def say(line: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="asr-export", description="Turn a checkpoint into the folder that is served.")
-    parser.add_argument("--from", dest="checkpoint", required=True, type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR")
     parser.add_argument(
-        "--clips", type=Path, default=CLIPS, metavar="DIR", help="recordings with a manifest to check on"
+        "--from",
+        dest="checkpoint",
+        required=True,
+        type=Path,
+        metavar="CHECKPOINT",
+        help="the folder that asr-import or asr-train wrote",
     )
-    parser.add_argument("--precision", choices=("int8", "fp32"), default="int8", help="of the weights (%(default)s)")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the folder to write, for asr-server")
+    parser.add_argument(
+        "--clips", type=Path, default=CLIPS, metavar="DIR", help="recordings with a manifest to check on (tests/data)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("int8", "fp32"),
+        default="int8",
+        help="of the weights; fp32 for processors older than VNNI (%(default)s)",
+    )
     options = parser.parse_args(arguments)
     try:
         bundle = export(options.checkpoint, options.to, options.clips, options.precision == "int8")

@@ -3,6 +3,7 @@ torch.onnx. Every batch, frames, tokens and past axis is free.
 """
 
 import copy
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,10 @@ def pairs(layers: int, batch: int, heads: int, length: int, dim: int) -> list[Ke
     """Example keys and values; no two the same object, or the tracer takes them for one."""
     shape = (batch, heads, length, dim // heads)
     return [(torch.zeros(shape), torch.zeros(shape)) for _ in range(layers)]
+
+
+# at every export it warns of operators of torchvision, which nothing here has
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
 def write(graph: EncoderGraph | DecoderGraph, example: tuple[Any, ...], dynamic: tuple[Any, ...], path: Path) -> None:

@@ -39,7 +39,7 @@ def import_whisper(source: str, tokenizer: Path | None = None, name: str = "") -
     name = name or (source if source in NAMES + NAMES_OF_ENGLISH else path.stem if path.is_file() else path.name)
     config = imported.config(
         name,
-        whisper_languages(Tokenizer.from_file(str(tokenizer))),
+        whisper_languages(read_tokenizer(tokenizer)),
         f"OpenAI Whisper {name}, imported from {imported.format} weights",
         LICENCE,
     )
@@ -89,6 +89,13 @@ def shipped_tokenizer(imported: Imported) -> Path:
     )
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the package raises nothing narrower
+        raise FormatError(f"cannot read a tokenizer.json at {path}: {error}") from error
+
+
 def whisper_languages(tokenizer: Tokenizer) -> tuple[str, ...]:
     """Language codes in the vocabulary's order: they stand between two special tokens; the English-only
     vocabulary has the same ones by accident, but one piece of text less."""
@@ -113,16 +120,26 @@ def build(config: ModelConfig, imported: Imported) -> SpeechModel:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="asr-import", description="Turn a Whisper checkpoint into one of Heed's.")
     parser.add_argument(
-        "--from", dest="source", required=True, metavar="PATH|NAME", help="a .pt file, a folder, or a name"
+        "--from",
+        dest="source",
+        required=True,
+        metavar="PATH|NAME",
+        help="an OpenAI .pt file, a Hugging Face or CTranslate2 folder, or a name such as tiny.en, which is fetched "
+        "from the Hugging Face hub",
     )
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the checkpoint folder to write")
-    parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json, where the source has none")
-    parser.add_argument("--name", default="", help="what the model is to be called (default: after the source)")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="a tokenizer.json, where none lies beside the weights (English-only models take the bundled one)",
+    )
+    parser.add_argument("--name", default="", help="what the model is to be called (as the source is)")
     options = parser.parse_args(arguments)
     try:
         model, tokenizer = import_whisper(options.source, options.tokenizer, options.name)
         save_checkpoint(model, tokenizer, options.to)
-    except HeedError as error:
+    except (HeedError, OSError) as error:
         print(f"asr-import: {error}", file=sys.stderr)
         return 1
     parameters = sum(parameter.numel() for parameter in model.parameters())

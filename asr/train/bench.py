@@ -142,7 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("asr-bench", description="Measure streaming: lag, cost, many streams, silence.")
+    parser = argparse.ArgumentParser(
+        "asr-bench",
+        description="Measure streaming: lag, cost, many streams, silence, speed, times and trust, a table each. "
+        "What is told of an option begins with the tables that it is for.",
+    )
     measured = parser.add_mutually_exclusive_group(required=True)
     measured.add_argument("--model", type=Path, metavar="DIR", help="the exported folder")
     measured.add_argument("--checkpoint", type=Path, metavar="DIR", help="or a checkpoint, which torch runs")
@@ -150,17 +154,39 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, required=True, metavar="DIR", help="a set (manifest.jsonl), or a folder of sets")
     add("--sets", type=names_in, metavar="A,B,C", help="only these sets of the folder (all)")
     add("--table", type=_tables, default=list(TABLES), metavar="|".join(TABLES), help="or several by commas (all)")
-    add("--latency", type=_modes, metavar="640", help="latency: only this mode, or several by commas (all)")
-    add("--limit", type=_count, metavar="N", help="only the first N of each set: latency, onsets, trust, search")
-    add("--hours", type=_amount, default=2.0, metavar="H", help="long: of audio (%(default)s)")
+    add("--latency", type=_modes, metavar="640", help="latency: only this mode, ms or full, or several by commas (all)")
+    add(
+        "--limit",
+        type=_count,
+        metavar="N",
+        help="latency, onsets, known, trust, search, speed: only the first N of each set (all)",
+    )
+    add("--hours", type=_amount, default=2.0, metavar="H", help="long: hours of audio (%(default)s)")
     levels = "|".join(ALIGNMENTS)
     add("--alignment", type=_levels, default=[NO_ALIGNMENT], metavar=levels, help="long: or several by commas (none)")
-    add("--seconds", type=_amount, default=30.0, metavar="S", help="streams: of audio in each (%(default)s)")
-    add("--workers", type=_count, default=os.cpu_count() or 1, metavar="N", help="streams: as the server's (cores)")
-    add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: of each set, looped (%(default)s)")
-    add("--long_minutes", type=_amount, default=30.0, metavar="M", help="speed: of the long recording (%(default)s)")
-    add("--python", default=sys.executable, metavar="FILE", help="speed: where heed[serve,client] is installed (this)")
-    add("--threads", type=_count, default=1, metavar="N", help="of one computation (%(default)s)")
+    add("--seconds", type=_amount, default=30.0, metavar="S", help="streams: seconds of audio in each (%(default)s)")
+    add(
+        "--workers",
+        type=_count,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="streams: the server's --workers (as many as cores)",
+    )
+    add("--minutes", type=_amount, default=10.0, metavar="M", help="silence: minutes of each set, looped (%(default)s)")
+    add(
+        "--long_minutes",
+        type=_amount,
+        default=30.0,
+        metavar="M",
+        help="speed: minutes of the long recording (%(default)s)",
+    )
+    add(
+        "--python",
+        default=sys.executable,
+        metavar="FILE",
+        help="speed: the interpreter where heed[serve,client] is installed (this)",
+    )
+    add("--threads", type=_count, default=1, metavar="N", help="onnxruntime threads of one computation (%(default)s)")
     add(
         "--peer",
         action="append",

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--sets", type=names_in, metavar="A,B", help="of these (all)")
     add("--noises", type=names_in, default=[], metavar="A,B", help="sets where nobody speaks (none)")
     add("--limit", type=int, default=150, metavar="N", help="utterances of each set (%(default)s)")
-    add("--threads", type=int, default=1, metavar="N")
+    add("--threads", type=int, default=1, metavar="N", help="of onnxruntime (%(default)s)")
     options = parser.parse_args(arguments)
     try:
         recognizer = Recognizer.load(options.model, options.threads)

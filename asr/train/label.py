@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--model", type=Path, metavar="DIR", help="the exported folder that hears what has no text (such is left out)")
     add("--align", type=Path, required=True, metavar="CHECKPOINT", help="whose attention gives the words their times")
     add("--data", type=Path, required=True, metavar="DIR", help="a folder of sets")
-    add("--sets", required=True, metavar="A,B,C")
-    add("--to", type=Path, required=True, metavar="DIR", help="where TO/SET/manifest.jsonl are written")
-    add("--threads", type=int, default=1, metavar="N", help="for the model (%(default)s)")
+    add("--sets", required=True, metavar="A,B,C", help="these of them")
+    add("--to", type=Path, required=True, metavar="DIR", help="where DIR/SET/manifest.jsonl are written")
+    add("--threads", type=int, default=1, metavar="N", help="onnxruntime threads of --model (%(default)s)")
     options = parser.parse_args(arguments)
     try:
         model = None if options.model is None else Recognizer.load(options.model, options.threads)

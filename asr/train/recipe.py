@@ -212,8 +212,13 @@ def recipe_from(values: dict[str, Any]) -> Recipe:
     try:
         return TypeAdapter(Recipe).validate_python(values)
     except ValidationError as error:
-        told = [f"{'.'.join(map(str, one['loc']))}: {one['msg']} (it is {one['input']!r})" for one in error.errors()]
+        told = [f"{'.'.join(map(str, one['loc']))}: {_wanted(one)} (it is {one['input']!r})" for one in error.errors()]
         raise OptionError("the recipe does not fit: " + "; ".join(told)) from error
+
+
+def _wanted(error: Any) -> str:
+    """In TOML there are no tuples, and on a command line a list is hard to guess."""
+    return 'must be a list, such as ["a", "b"]' if error["type"] == "tuple_type" else str(error["msg"])
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], where: str = "") -> list[str]:

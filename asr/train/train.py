@@ -62,9 +62,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("asr-train", description="Train a model, from scratch or from a checkpoint.")
     add = parser.add_argument
     add("recipe", nargs="?", metavar="RECIPE", help=f"a TOML file, or one of {shipped}")
-    add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change the recipe (repeatable)")
-    add("--resume", action="store_true", help="go on from the run's newest checkpoint")
-    add("--check", type=Path, metavar="MANIFEST", help="report on the data, and train nothing (--set data.layout=...)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change the recipe, whose keys stand in asr/train/recipe.py (repeatable)",
+    )
+    add("--resume", action="store_true", help="go on from the newest checkpoint of the recipe's run")
+    add(
+        "--check",
+        type=Path,
+        metavar="MANIFEST",
+        help="report on a manifest or a set's folder, and train nothing (of another layout: --set data.layout=NAME)",
+    )
     return parser
 
 

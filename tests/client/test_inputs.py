@@ -283,7 +283,7 @@ def test_without_its_package_there_is_no_microphone(
     monkeypatch.delitem(sys.modules, "client.microphone", raising=False)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert main(["--server", nowhere, "--microphone"]) == 2
-    assert "pip install 'heed[microphone]'" in capsys.readouterr().err
+    assert "-m pip install 'heed[microphone]'" in capsys.readouterr().err
 
 
 def test_what_arrived_is_kept_as_a_wav(tmp_path: Path) -> None:

@@ -75,8 +75,9 @@ def test_writing_replaces_the_whole_file(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as failed:
         write_atomically(tmp_path / "taken", b"content")
+    assert failed.value.filename == str(tmp_path / "taken")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 

@@ -273,6 +273,7 @@ def test_a_server_that_goes_away_is_no_server(target: str, recording: Writes) ->
         (["--model_dir", "m", "a.wav"], "--model_dir means nothing without --local"),
         (["--local", "--server", "localhost:1", "a.wav"], "give one of them"),
         (["--server", "localhost", "a.wav"], "HOST:PORT"),
+        (["--server", "localhost:65536", "a.wav"], "HOST:PORT"),
         (["--latency", "500", "a.wav"], "--latency"),
         (["--output_format", "lrc", "a.wav"], "--output_format"),
         (
@@ -300,7 +301,9 @@ def test_wrong_usage_says_what_is_wrong(flags: list[str], said: str, capsys: pyt
     with pytest.raises(SystemExit) as ended:
         main(flags)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") <= 3  # the usage in a line, and what is wrong
 
 
 def test_help_names_every_status_and_place(capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +319,25 @@ def test_an_output_folder_that_cannot_be_is_wrong_usage(
 ) -> None:
     (folder / "file").touch()
     assert main(["--output_dir", "file", str(recording())]) == 2
-    assert "file" in capsys.readouterr().err
+    assert capsys.readouterr().err == "asr-transcribe: cannot write into --output_dir file: File exists\n"
+
+
+def test_an_output_folder_that_is_not_ours_is_found_out_before_anything_is_sent(
+    target: str, service: Any, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # to root every folder is open
+    assert main(["--server", target, "--output_dir", "theirs", str(recording())]) == 2
+    assert capsys.readouterr().err == "asr-transcribe: cannot write into --output_dir theirs: Permission denied\n"
+    assert not service.configs
+
+
+def test_an_output_that_cannot_be_written_is_named(
+    target: str, recording: Writes, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "out" / "a.txt").mkdir(parents=True)
+    path = str(recording("a.wav"))
+    assert main(["--server", target, "--output_dir", "out", path]) == 1
+    assert capsys.readouterr().err == f"asr-transcribe: {path}: out/a.txt: Is a directory\n"
 
 
 @pytest.mark.parametrize(

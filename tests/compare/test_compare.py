@@ -1,5 +1,6 @@
 """The comparison, on a miniature; what it trains, exports and serves is held by the tests of those."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("onnxscript")
 from asr.compare import compare, cost, made, measure, runs  # noqa: E402
 from asr.compare.cost import Cost, crossover_s  # noqa: E402
 from asr.compare.measure import Clip, Heard  # noqa: E402
+from asr.errors import OptionError  # noqa: E402
 from asr.model.config import ModelConfig  # noqa: E402
 from asr.model.model import outline  # noqa: E402
 from asr.runtime.result import Row, Word  # noqa: E402
@@ -147,3 +149,10 @@ def test_an_unknown_run_is_refused(capsys, tmp_path):
     assert compare.main(["--to", str(tmp_path), "--data", str(tmp_path), "--only", "nothing"]) == 1
     assert "no run nothing; there are none, uniform" in capsys.readouterr().err
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_what_failed_everywhere_is_said_once(tmp_path):
+    plan = runs.Plan(to=tmp_path, data=tmp_path, recipe="compare", settings=())
+    failed = {"none": "no set", "dot": "no set", "linear": "no memory"}
+    with pytest.raises(OptionError, match=r"^nothing was trained: no set; no memory$"):
+        compare.find(plan, list(failed), failed, [1.0], 0.0, argparse.Namespace())

@@ -186,6 +186,7 @@ def test_every_format_gives_the_same_weights(source, weights, request):
 def test_the_command_writes_a_checkpoint_that_loads(openai, tmp_path, capsys):
     assert importer.main(["--from", str(openai), "--to", str(tmp_path / "out"), "--name", "small"]) == 0
     assert load_checkpoint(tmp_path / "out").config.name == "small"
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1  # who may read one, may read all
     assert "small" in capsys.readouterr().out
 
 
@@ -199,12 +200,33 @@ def test_a_lone_multilingual_file_asks_for_its_tokenizer(weights, tmp_path, caps
     assert "--tokenizer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage" * 9])
+@pytest.mark.parametrize("content", [b"", b"garbage" * 9, b"this is a text", b"RIFF\x24\x00\x00\x00WAVE"])
 def test_what_is_no_checkpoint_is_refused(content, tmp_path):
     path = tmp_path / "x.pt"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="not an OpenAI Whisper checkpoint"):
         importer.import_whisper(str(path))
+
+
+def test_what_torch_advises_is_not_passed_on(tmp_path):
+    """Its message on foreign pickles tells how to load them all the same, which runs what is in them."""
+    path = tmp_path / "x.pt"
+    path.write_bytes(b"# Heed\n\nA text.\n")
+    with pytest.raises(FormatError) as refused:
+        importer.import_whisper(str(path))
+    assert "weights_only" not in str(refused.value)
+
+
+def test_no_tokenizer_where_one_is_named_says_so(openai, tmp_path, capsys):
+    missing = tmp_path / "nowhere.json"
+    assert importer.main(["--from", str(openai), "--to", str(tmp_path / "out"), "--tokenizer", str(missing)]) == 1
+    assert f"cannot read a tokenizer.json at {missing}" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_says_so(openai, tmp_path, capsys):
+    (tmp_path / "taken").write_text("")
+    assert importer.main(["--from", str(openai), "--to", str(tmp_path / "taken" / "out")]) == 1
+    assert "taken" in capsys.readouterr().err
 
 
 def test_a_folder_of_nothing_known_is_refused(tmp_path):

@@ -82,3 +82,14 @@ def test_help_explains_every_option(capsys):
     for name, option in ServerSettings.model_fields.items():
         assert f"--{name}" in explained
         assert option.description
+
+
+def test_help_speaks_to_people(capsys):
+    with pytest.raises(SystemExit) as ended:
+        ServerSettings.read(["--help"])
+    assert ended.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for said in ("--model DIR", "(default: shipped model)", "(default: all cores)", "--tls_key FILE", "--port N"):
+        assert said in told
+    for unsaid in ("factory", "null", "Path", "list["):
+        assert unsaid not in told

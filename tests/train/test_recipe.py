@@ -34,6 +34,11 @@ def test_a_recipe_is_its_file_and_the_defaults(path: Path) -> None:
     assert str(recipe.folder) == "checkpoints/mine"
 
 
+def test_a_name_where_a_list_is_wanted_says_how_a_list_is_written(path: Path) -> None:
+    with pytest.raises(OptionError, match=r"data\.sets: must be a list, such as \[\"a\", \"b\"\] \(it is 'mine'\)"):
+        read_recipe(path, ["data.sets=mine"])
+
+
 def test_settings_come_after_the_file(path: Path) -> None:
     settings = ["optimiser.learning_rate=2e-4", "data.join_s=[5, 9]", "optimiser.rates.encoder=1e-5", "to=a folder"]
     recipe = read_recipe(path, settings)
