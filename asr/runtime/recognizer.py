@@ -250,9 +250,11 @@ def check_search(options: Options) -> None:
 
 def open_tokenizer(folder: Path) -> Tokenizer:
     try:
-        return Tokenizer.from_file(str(folder / TOKENIZER))
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # the library raises bare Exception
         raise FormatError(f"{folder / TOKENIZER} is not a tokenizer: {error}") from error
+    tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a caller's text is text, and steers nothing
+    return tokenizer
 
 
 def check_activity(options: Options, by_chunk: bool) -> None:

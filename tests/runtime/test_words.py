@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from asr.runtime.words import entropies, monotonic_path, pieces, spell, starts_by_letters, token_starts, word_spans
+from asr.runtime.recognizer import open_tokenizer
+from asr.runtime.words import (
+    entropies,
+    monotonic_path,
+    pieces,
+    spell,
+    starts_by_letters,
+    token_starts,
+    tokens_of,
+    word_spans,
+)
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 
@@ -118,3 +128,11 @@ def test_without_attention_tokens_begin_where_as_many_letters_were_heard():
     heard = np.array([0, 0, 1, 2, 2, 4, 6, 6])
     assert starts_by_letters([2, 0, 4], heard).tolist() == [2, 5, 5, 7]
     assert starts_by_letters([0], np.zeros(3)).tolist() == [2, 2]
+
+
+def test_what_steers_the_decoder_cannot_be_written_by_a_caller():
+    tokenizer = open_tokenizer(SHIPPED)
+    text = " say <|endoftext|> now"
+    tokens = tokens_of(tokenizer, text)
+    assert tokenizer.token_to_id("<|endoftext|>") not in tokens
+    assert spell(tokenizer, tokens) == text
