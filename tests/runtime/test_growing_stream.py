@@ -80,10 +80,12 @@ def comparable(updates):
 
 @pytest.mark.parametrize("policy", ["", *POLICIES])
 @pytest.mark.parametrize("mode", ["full", *CHUNKS])
-@pytest.mark.parametrize(("ctc", "multi_token"), [(True, True), (False, True), (True, False)])
-def test_every_word_is_said_once(hearing, speak, mode, policy, ctc, multi_token):
+@pytest.mark.parametrize(
+    ("ctc", "multi_token", "right"), [(True, True, 0), (True, True, 8), (False, True, 0), (True, False, 0)]
+)
+def test_every_word_is_said_once(hearing, speak, mode, policy, ctc, multi_token, right):
     text = "abcde_fgh________ijk__lmnop"
-    recognizer = hearing(ctc, multi_token)
+    recognizer = hearing(ctc, multi_token, right_context_frames=right)
     said = recognizer.transcribe(speak(text), Options(latency_mode=mode, policy=policy))
     assert said.text.replace(" ", "") == text.replace("_", "")
     ends = [(place + 1) * WORD_S for place, letter in enumerate(text) if letter != "_"]
@@ -96,16 +98,18 @@ def test_every_word_is_said_once(hearing, speak, mode, policy, ctc, multi_token)
 def test_packets_change_nothing(hearing, speak, text, data):
     samples = speak(text)
     cuts = sorted(data.draw(st.sets(st.integers(1, samples.size - 1), max_size=20)))
-    mode = data.draw(st.sampled_from(sorted(CHUNKS)))
-    whole = comparable(updates_of(hearing(), [samples], latency_mode=mode))
-    assert comparable(updates_of(hearing(), np.split(samples, cuts), latency_mode=mode)) == whole
+    mode, right = data.draw(st.sampled_from(sorted(CHUNKS))), data.draw(st.sampled_from([0, 8, 20]))
+    whole, cut = (hearing(right_context_frames=right) for _ in range(2))
+    expected = comparable(updates_of(whole, [samples], latency_mode=mode))
+    assert comparable(updates_of(cut, np.split(samples, cuts), latency_mode=mode)) == expected
 
 
-@given(texts(), st.sampled_from(sorted(CHUNKS)), st.sampled_from(sorted(POLICIES)))
+@given(texts(), st.sampled_from(sorted(CHUNKS)), st.sampled_from(sorted(POLICIES)), st.sampled_from([0, 8]))
 @MANY
-def test_what_was_called_stable_is_never_taken_back(hearing, speak, text, mode, policy):
+def test_what_was_called_stable_is_never_taken_back(hearing, speak, text, mode, policy, right):
     stable = ""
-    for update in updates_of(hearing(), [speak(text)], latency_mode=mode, policy=policy):
+    recognizer = hearing(right_context_frames=right)
+    for update in updates_of(recognizer, [speak(text)], latency_mode=mode, policy=policy):
         for result in update.results:
             if result.is_final or result.stability == 1.0:
                 assert result.text.startswith(stable)
