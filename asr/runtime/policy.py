@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 # Frames of 20 ms between the frame that a token looked at most and the newest one, for the token to be stable.
 MARGIN_FRAMES = 8
-SURE = -0.3  # a token's log-probability; one that is less sure waits until two readings agree on it
+SURE = -0.5  # a token's log-probability; one that is less sure waits until two readings agree on it
 BACK_FRAMES = 50  # a token that looks so far back behind one before it reads what was read already
 # The text may have a few letters more or fewer than CTC heard, and so much a letter.
 LETTERS, LETTERS_SHARE = 6, 0.6
