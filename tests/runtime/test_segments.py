@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Transcript
-from asr.runtime.segments import IN_STEP, Cutter, Segment, grouped, in_step, read_group, segments
+from asr.runtime.segments import IN_STEP, Cutter, Segment, add, grouped, in_step, read_alone, read_group, segments
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 LONGEST = 30 * 16_000
@@ -131,6 +131,21 @@ def test_a_recording_in_blocks_is_cut_in_the_same_places(speak, block):
     assert len(cut) > 2
     assert [segment for segment, _ in cut] == list(segments(samples, LONGEST))
     assert all(np.array_equal(heard, samples[segment.first : segment.last]) for segment, heard in cut)
+
+
+@pytest.mark.parametrize("asked", [ALIGNED, Options(alternatives=3, phrases=(Phrase("b"),)), Options(language="auto")])
+def test_a_recording_in_blocks_read_segment_by_segment_is_what_one_stream_gives(hearing, speak, asked):
+    samples = speak(speech(3, 200))
+    stream = hearing().stream(asked)
+    updates = [*stream.accept(samples), *stream.finish()]
+    one_by_one = tuple(result for update in updates for result in update.results)
+    recognizer, cutter, finals = hearing(), Cutter(LONGEST), []
+    beam = recognizer.beam_of(asked)
+    cut = [each for first in range(0, samples.size, 8_000) for each in cutter.accept(samples[first : first + 8_000])]
+    for segment, heard in [*cut, *cutter.finish()]:
+        add(finals, read_alone(recognizer, segment, heard, asked, beam))
+    assert len(finals) > 2
+    assert compared(Transcript(tuple(finals), 0.0, "")) == compared(Transcript(one_by_one, 0.0, ""))
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,8 @@ def serve(tmp_path):
     def start(recognizer=None, **settings):
         recognizer = recognizer or FakeRecognizer()
         running = Running(
-            ServerSettings(**{"model": [tmp_path], "port": 0, "workers": 2, **settings}), {recognizer.name: recognizer}
+            ServerSettings(**{"model": [tmp_path], "port": 0, "workers": 2, **settings}),
+            {recognizer.bundle.name: recognizer},
         )
         started.append(running)
         running.start()
