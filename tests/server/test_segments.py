@@ -1,5 +1,6 @@
 """Long files at full context: segments are read side by side where workers are idle, and nothing else is new."""
 
+import asyncio
 import gc
 import threading
 import time
@@ -88,9 +89,12 @@ def test_a_long_file_is_answered_as_one_stream_hears_it(serve, recognizer, clip,
 
 def test_one_call_has_as_many_segments_in_work_as_there_are_workers(serve, fake, whole, pcm, work, heard):
     recognizer = fake(beside=work)
-    call = serve(recognizer, workers=2).stub.Recognize.future(whole(pcm(300), **RAW))
+    running = serve(recognizer, workers=2)
+    call = running.stub.Recognize.future(whole(pcm(300), **RAW))
     for _ in range(2):
         assert work.came.acquire(timeout=WAIT_S)
+    running.run(asyncio.sleep(0))  # the call has gone on as far as it may
+    assert running.workers._work_queue.empty(), "it has no third piece of work"
     assert sum(heard) <= 3 * LONGEST_S * RATE, "two are in work, and no more than one beside them is decoded"
     work.gate.set()
     response = call.result(WAIT_S)
