@@ -95,7 +95,9 @@ def build(
         maximum_concurrent_rpcs=settings.max_streams + ASIDE,
     )
     add_speech: Any = speech_pb2_grpc.add_SpeechRecognitionServicer_to_server
-    service = SpeechService(models, workers, calls, settings.max_recording_s, settings.max_message_bytes)
+    service = SpeechService(
+        models, workers, settings.workers, calls, settings.max_recording_s, settings.max_message_bytes
+    )
     add_speech(service, server)
     service_health = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(service_health, server)

@@ -1,9 +1,10 @@
 """The calls of asr.v1.SpeechRecognition: each a few lines between messages.py and asr.runtime.
 
-Recognition holds a core, so it runs in `workers` and never on the event loop. A call has at
-most one piece of work there, about a second of audio (of each of its channels), so calls take turns; between two
-pieces it may be cancelled. The next packet is read only when the last one's answers are
-written: a client that does not read is not read from either, and nothing piles up.
+Recognition holds a core, so it runs in `workers` and never on the event loop. A call has one
+piece of work there: about a second of audio (of each of its channels), and the reading of what ends with it. So calls
+take turns, and between two pieces each may be cancelled. Only a file at full context has several pieces at the same
+moment, a segment each, where there are more workers than open calls. The next packet is read only when the last one's
+answers are written: a client that does not read is not read from either, and nothing piles up.
 """
 
 import asyncio
@@ -19,9 +20,11 @@ from asr.errors import NotFoundError, OptionError
 from asr.runtime.channels import ChannelStreams
 from asr.runtime.recognizer import Recognizer
 from asr.runtime.result import Result, Update
+from asr.runtime.segments import Cut, Cutter, add, read_alone
 from asr.runtime.stream import Stream
 from asr.v1 import speech_pb2, speech_pb2_grpc
 from server import messages
+from server.abreast import Abreast
 from server.audio import Block, LivePackets, Piece, recording_blocks
 from server.calls import Calls, Record
 from server.unreadable import readable
@@ -35,12 +38,14 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         self,
         models: Mapping[str, Recognizer],
         workers: Executor,
+        cores: int,
         calls: Calls,
         max_recording_s: float,
         max_message_bytes: int,
     ):
         self.models = models  # the default first
         self.workers = workers
+        self.cores = cores  # how many workers there are
         self.calls = calls
         self.max_recording_s = max_recording_s
         self.max_message_bytes = max_message_bytes
@@ -80,23 +85,59 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
 
     async def _recognize(self, request: speech_pb2.RecognizeRequest, record: Record) -> speech_pb2.RecognizeResponse:
         wanted = messages.asked(request.config, messages.RECOGNIZE_MODE)
-        stream = self._open_stream(wanted, record)
+        model = self._model(wanted, record)
+        model.check(wanted.options)
         blocks = await self._work(recording_blocks, request.audio_content, wanted.audio, self.max_recording_s)
+        whole_segments = not (wanted.audio.separate or model.bundle.latency_modes[wanted.options.latency_mode])
+        read = self._read_segments if whole_segments else self._hear
+        finals = await read(model, wanted, blocks, record)
+        record.results = len(finals)
+        return await self._work(messages.recognize_response, finals, record.audio_s, wanted)
+
+    async def _hear(
+        self, model: Recognizer, wanted: messages.Asked, blocks: Iterator[Block], record: Record
+    ) -> list[Result]:
+        """The finals of a recording, as a stream would hear it."""
+        stream = open_stream(model, wanted)
         finals: list[Result] = []
         while (step := await self._work(hear_next, stream, blocks)) is not None:
             samples, updates = step
             record.audio_s += samples / SAMPLE_RATE
             self._take_finals(updates, finals)
         self._take_finals(await self._work(stream.finish), finals)
-        record.results = len(finals)
-        return await self._work(messages.recognize_response, finals, record.audio_s, wanted)
+        return finals
+
+    async def _read_segments(
+        self, model: Recognizer, wanted: messages.Asked, blocks: Iterator[Block], record: Record
+    ) -> list[Result]:
+        """The same at full context: segments are cut as they are decoded, and read side by side."""
+        beam = await self._work(model.beam_of, wanted.options)  # one for all segments: its phrases take time and room
+        cutter = Cutter(model.bundle.max_samples)
+        finals: list[Result] = []
+        with Abreast[list[Result]](self.workers, self._share) as reading:
+            while (step := await self._work(cut_next, cutter, blocks)) is not None:
+                samples, cut = step
+                record.audio_s += samples / SAMPLE_RATE
+                while cut:  # whoever reads a segment is the only one to hold it
+                    await reading.begin(read_alone, model, *cut.pop(0), wanted.options, beam)
+                self._take_read(reading.taken(), finals)
+                await reading.room()  # to decode is work too, and what is decoded is held
+            for last in cutter.finish():
+                await reading.begin(read_alone, model, *last, wanted.options, beam)
+            await reading.ended()
+            self._take_read(reading.taken(), finals)
+        return finals
+
+    def _share(self) -> int:
+        """Pieces of work that one call may have at the same moment: others would have to wait for more."""
+        return max(1, self.cores // self.calls.open)
 
     async def _stream(
         self, requests: AsyncIterator[speech_pb2.StreamingRecognizeRequest], context: Any, record: Record
     ) -> None:
         wanted = messages.asked_of_stream(readable(await anext(requests, None)))
         packets = LivePackets(wanted.audio, self.max_recording_s)
-        stream = self._open_stream(wanted, record)
+        stream = open_stream(self._model(wanted, record), wanted)
 
         written = partial(written_down, wanted, self.max_message_bytes)
 
@@ -123,10 +164,6 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
                 return
         await send(await self._work(written, end, stream, packets))
 
-    def _open_stream(self, wanted: messages.Asked, record: Record) -> Hearing:
-        model = self._model(wanted, record)
-        return ChannelStreams(model, wanted.options) if wanted.audio.separate else model.stream(wanted.options)
-
     def _model(self, wanted: messages.Asked, record: Record) -> Recognizer:
         name = wanted.model or next(iter(self.models))
         if name not in self.models:
@@ -140,6 +177,12 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
             finals += more
             self._check_size(finals)
 
+    def _take_read(self, segments: Iterable[list[Result]], finals: list[Result]) -> None:
+        """The same with what the next segments say."""
+        for results in segments:
+            add(finals, results)
+            self._check_size(finals)
+
     def _check_size(self, results: Iterable[Result]) -> None:
         messages.check_size((result.alignment for result in results), self.max_message_bytes)
 
@@ -148,10 +191,20 @@ class SpeechService(speech_pb2_grpc.SpeechRecognitionServicer):
         return await asyncio.get_running_loop().run_in_executor(self.workers, function, *arguments)
 
 
+def open_stream(model: Recognizer, wanted: messages.Asked) -> Hearing:
+    return ChannelStreams(model, wanted.options) if wanted.audio.separate else model.stream(wanted.options)
+
+
 def hear_next(stream: Hearing, blocks: Iterator[Block]) -> tuple[int, list[Update]] | None:
     """Decode the next block and recognise it: its samples and what they said; None where no block is left."""
     block = next(blocks, None)
     return None if block is None else (len(block), stream.accept(block))
+
+
+def cut_next(cutter: Cutter, blocks: Iterator[Block]) -> tuple[int, list[Cut]] | None:
+    """Decode the next block: its samples and the segments that end with it; None where no block is left."""
+    block = next(blocks, None)
+    return None if block is None else (len(block), cutter.accept(block))
 
 
 def whole(blocks: Iterator[Block]) -> Block:

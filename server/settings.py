@@ -45,7 +45,7 @@ class ServerSettings(BaseSettings):
     )
     port: int = Field(50051, ge=0, le=65535, description="port to listen on; 0 takes any free one")
     workers: int = Field(
-        default_factory=all_cores, ge=1, le=1024, description="calls that are computed at the same moment"
+        default_factory=all_cores, ge=1, le=1024, description="pieces of calls that are computed at the same moment"
     )
     threads: int = Field(1, ge=1, le=1024, description="onnxruntime threads of each worker")
     max_streams: int = Field(64, ge=1, description="calls that may be open at once; the next is RESOURCE_EXHAUSTED")

@@ -120,13 +120,14 @@ class Recognizer:
         self.check(options)
         return align(self, samples, text, options)
 
-    def stream(self, options: Options = DEFAULT) -> Stream:
-        """A live utterance. OptionError for a latency mode, NotFoundError for a language, that the model lacks."""
+    def stream(self, options: Options = DEFAULT, start: int = 0, beam: Beam | None = None) -> Stream:
+        """A live utterance; errors as of `check`, start and beam as of Stream."""
         self.check(options)
-        return Stream(self, self.language(options.language), options)
+        return Stream(self, self.language(options.language), options, start, beam)
 
     def check(self, options: Options) -> None:
-        """OptionError or NotSupportedError for what this model cannot do."""
+        """OptionError for a latency mode, NotFoundError for a language, that the model lacks; these or
+        NotSupportedError for whatever else it cannot do."""
         bundle = self.bundle
         if options.latency_mode not in bundle.latency_modes:
             raise OptionError(
@@ -143,6 +144,7 @@ class Recognizer:
         check_search(options)
         if options.heads and not (bundle.decoder_heads and bundle.alignment_heads):
             raise NotSupportedError(f"model {bundle.name} cannot tell its heads apart: ask for another level")
+        self.language(options.language)
 
     def language(self, wanted: str) -> str:
         """One of the model's languages, or "auto"."""

@@ -2,7 +2,8 @@
 
 There a stream (stream.py) cuts by the sound alone, whatever was said before, and reads each segment afresh. So all cuts
 are known before anything is read. Groups of segments are read at the same moment, each on a core of its own, and within
-a group all are decoded in step (together.py). What comes of it is what one stream gives, to the last bit.
+a group all are decoded in step (together.py). What comes of it is what one stream gives, to the last bit. Who has no
+whole recording, but blocks of it, cuts them with the same Cutter and reads each segment when he has it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from asr.runtime.beam import Beam
 from asr.runtime.loudness import levels
 from asr.runtime.result import Result, Word
-from asr.runtime.stream import Stream, quiet_point
+from asr.runtime.stream import quiet_point
 from asr.runtime.together import InTurn, Together
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class Segment:
     seen: int  # how far a stream listens before it cuts here
 
 
+Cut = tuple[Segment, NDArray[np.float32]]  # and its samples
+
+
 def read_segments(
     recognizer: "Recognizer", samples: NDArray[np.float32], options: "Options", abreast: int
 ) -> tuple[Result, ...]:
@@ -43,12 +47,10 @@ def read_segments(
     groups = grouped(list(segments(samples, recognizer.bundle.max_samples)), abreast, in_step(recognizer, options))
     beam = recognizer.beam_of(options)  # one for all segments: its phrases take time and room
     finals: list[Result] = []
-    rows = 0
     with ThreadPoolExecutor(abreast) as readers:
         for group in readers.map(lambda group: read_group(recognizer, samples, options, beam, group), groups):
             for results in group:
-                finals += [after(rows, result) for result in results]
-                rows += sum(len(result.tokens) for result in results)
+                add(finals, results)
     return tuple(finals)
 
 
@@ -76,13 +78,13 @@ def read_group(
 ) -> list[list[Result]]:
     """The finals of each segment."""
     if len(group) == 1:
-        return [read_alone(recognizer, samples, options, beam, group[0])]
+        return [read_alone(recognizer, group[0], samples[group[0].first : group[0].last], options, beam)]
     decoder = Together(recognizer.decoder, members=len(group))
     beside = recognizer.over(InTurn(recognizer.encoder), decoder)
 
     def read(segment: Segment) -> list[Result]:
         try:
-            return read_alone(beside, samples, options, beam, segment)
+            return read_alone(beside, segment, samples[segment.first : segment.last], options, beam)
         finally:
             decoder.leave()
 
@@ -100,28 +102,62 @@ def read_group(
 
 def read_alone(
     recognizer: "Recognizer",
+    segment: Segment,
     samples: NDArray[np.float32],
     options: "Options",
     beam: Beam | None,
-    segment: Segment,
 ) -> list[Result]:
-    """The finals of one segment as if nothing came before it."""
-    stream = Stream(recognizer, recognizer.language(options.language), options, segment.first, beam)
-    updates = [*stream.accept(samples[segment.first : segment.last]), *stream.finish()]
+    """The finals of one segment, of its samples alone, as if nothing came before it."""
+    stream = recognizer.stream(options, segment.first, beam)
+    updates = [*stream.accept(samples), *stream.finish()]
     emission_s = segment.seen / recognizer.bundle.sample_rate
     return [known_at(emission_s, result) for update in updates for result in update.results]
 
 
 def segments(samples: NDArray[np.float32], longest: int) -> Iterator[Segment]:
     """A recording (n,) as a stream at full context cuts it."""
-    first = 0
-    while samples.size - first >= longest:
-        seen = first + longest
-        last = first + quiet_point(levels(samples[first:seen]))
-        yield Segment(first, last, seen)
-        first = last
-    if first < samples.size:
-        yield Segment(first, samples.size, samples.size)
+    cutter = Cutter(longest)
+    for first in range(0, samples.size, longest):
+        for segment, _ in cutter.accept(samples[first : first + longest]):
+            yield segment
+    for segment, _ in cutter.finish():
+        yield segment
+
+
+class Cutter:
+    """The same of a recording that comes in blocks: each segment as soon as a stream would end it. It never holds more
+    than the longest segment and a block."""
+
+    def __init__(self, longest: int):
+        self.longest = longest
+        self.first = 0  # sample of the recording that is not cut off yet
+        self.held: list[NDArray[np.float32]] = []  # blocks from there on...
+        self.size = 0  # ...and how many samples they are
+
+    def accept(self, block: NDArray[np.float32]) -> list[Cut]:
+        """Take any number of samples (n,); returns the segments whose end is known now."""
+        self.held.append(block)
+        self.size += block.size
+        cut = []
+        while self.size >= self.longest:
+            held = np.concatenate(self.held)
+            last = quiet_point(levels(held[: self.longest]))
+            cut.append((Segment(self.first, self.first + last, self.first + self.longest), held[:last]))
+            self.held, self.size, self.first = [held[last:]], self.size - last, self.first + last
+        return cut
+
+    def finish(self) -> list[Cut]:
+        """What is left is the last segment, where anything is."""
+        if not self.size:
+            return []
+        end = self.first + self.size
+        return [(Segment(self.first, end, end), np.concatenate(self.held))]
+
+
+def add(finals: list[Result], results: Sequence[Result]) -> None:
+    """Put the next segment's finals behind those before, their tokens counted on."""
+    rows = sum(len(final.tokens) for final in finals)
+    finals += [after(rows, result) for result in results]
 
 
 def known_at(emission_s: float, result: Result) -> Result:

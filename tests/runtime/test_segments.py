@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Transcript
-from asr.runtime.segments import IN_STEP, Segment, grouped, in_step, read_group, segments
+from asr.runtime.segments import IN_STEP, Cutter, Segment, add, grouped, in_step, read_alone, read_group, segments
 
 SHIPPED = Path(__file__).parents[2] / "asr" / "models" / "tiny.en-streaming"
 LONGEST = 30 * 16_000
@@ -116,6 +116,36 @@ def test_segments_follow_one_another_to_the_end(samples):
     assert [segment.first for segment in cut] == [0, *(segment.last for segment in cut[:-1])][: len(cut)]
     assert sum(segment.last - segment.first for segment in cut) == samples
     assert all(LONGEST / 2 <= segment.last - segment.first <= LONGEST for segment in cut[:-1])
+
+
+@pytest.mark.parametrize("block", [8_000, 16_001, LONGEST, 4 * LONGEST])
+def test_a_recording_in_blocks_is_cut_in_the_same_places(speak, block):
+    samples = speak(speech(4, 300))
+    cutter = Cutter(LONGEST)
+    cut = []
+    for first in range(0, samples.size, block):
+        cut += cutter.accept(samples[first : first + block])
+        assert cutter.size < LONGEST, "what is cut is held no longer"
+        assert cut[-1][0].seen <= first + block if cut else first + block < LONGEST, "it is cut when it is heard"
+    cut += cutter.finish()
+    assert len(cut) > 2
+    assert [segment for segment, _ in cut] == list(segments(samples, LONGEST))
+    assert all(np.array_equal(heard, samples[segment.first : segment.last]) for segment, heard in cut)
+
+
+@pytest.mark.parametrize("asked", [ALIGNED, Options(alternatives=3, phrases=(Phrase("b"),)), Options(language="auto")])
+def test_a_recording_in_blocks_read_segment_by_segment_is_what_one_stream_gives(hearing, speak, asked):
+    samples = speak(speech(3, 200))
+    stream = hearing().stream(asked)
+    updates = [*stream.accept(samples), *stream.finish()]
+    one_by_one = tuple(result for update in updates for result in update.results)
+    recognizer, cutter, finals = hearing(), Cutter(LONGEST), []
+    beam = recognizer.beam_of(asked)
+    cut = [each for first in range(0, samples.size, 8_000) for each in cutter.accept(samples[first : first + 8_000])]
+    for segment, heard in [*cut, *cutter.finish()]:
+        add(finals, read_alone(recognizer, segment, heard, asked, beam))
+    assert len(finals) > 2
+    assert compared(Transcript(tuple(finals), 0.0, "")) == compared(Transcript(one_by_one, 0.0, ""))
 
 
 @pytest.mark.parametrize(

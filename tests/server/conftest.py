@@ -22,6 +22,7 @@ from server.settings import ServerSettings
 
 RATE = 16_000
 WAIT_S = 20  # for what must happen; nothing is measured by it
+LONGEST_S = 30
 MODES = {"full": 0, "1280ms": 64, "640ms": 32, "320ms": 16}
 
 
@@ -47,6 +48,7 @@ class FakeRecognizer:
             name=self.name,
             languages=("en",),
             sample_rate=RATE,
+            max_samples=LONGEST_S * RATE,
             latency_modes=MODES,
             licence="MIT",
             provenance="made up",
@@ -64,13 +66,19 @@ class FakeRecognizer:
         said = "".join(word.text for word in words)
         return Known(said, (7,) * len(words), words, Alignment(0.02, 0.0, rows), 0.75, -0.5, "en", samples.size / RATE)
 
-    def stream(self, options: Options) -> "FakeStream":
-        self.asked.append(options)
+    def check(self, options: Options) -> None:
         if options.latency_mode not in MODES:
             raise OptionError(f"no latency mode {options.latency_mode}")
         if options.language not in ("", "auto", "en", "en-us"):
             raise NotFoundError(f"no language {options.language}")
-        self.streams.append(FakeStream(self, options))
+
+    def beam_of(self, options: Options) -> None:
+        return None
+
+    def stream(self, options: Options, start: int = 0, beam: None = None) -> "FakeStream":
+        self.asked.append(options)
+        self.check(options)
+        self.streams.append(FakeStream(self, options, start))
         return self.streams[-1]
 
 
@@ -82,9 +90,10 @@ def row_at(row_id: int, offset: int, is_final: bool, heads: bool = False) -> Row
 
 
 class FakeStream:
-    def __init__(self, recognizer: FakeRecognizer, options: Options):
+    def __init__(self, recognizer: FakeRecognizer, options: Options, start: int):
         self.recognizer = recognizer
         self.options = options
+        self.start = start
         self.received = 0
         self.interims = 0
         self.finals = 0  # samples that finals have spoken of
@@ -133,7 +142,7 @@ class FakeStream:
         return Cursors(self.received / RATE, self.received / RATE, self.finals / RATE)
 
     def _result(self, is_final):
-        start_s, end_s = self.finals / RATE, self.received / RATE
+        start_s, end_s = (self.start + self.finals) / RATE, (self.start + self.received) / RATE
         return Result(
             text=self.recognizer.word,
             tokens=(7,),
@@ -204,7 +213,8 @@ def serve(tmp_path):
     def start(recognizer=None, **settings):
         recognizer = recognizer or FakeRecognizer()
         running = Running(
-            ServerSettings(**{"model": [tmp_path], "port": 0, "workers": 2, **settings}), {recognizer.name: recognizer}
+            ServerSettings(**{"model": [tmp_path], "port": 0, "workers": 2, **settings}),
+            {recognizer.bundle.name: recognizer},
         )
         started.append(running)
         running.start()

@@ -327,5 +327,5 @@ def test_a_stream_gets_its_turn_beside_a_long_recording(serve, fake, live, whole
     long = running.stub.Recognize.future(whole(pcm(seconds), encoding="LINEAR16", sample_rate_hertz=16_000))
     assert in_work.wait(WAIT_S)
     assert list(running.stub.StreamingRecognize(live([pcm(1)])))
-    assert recognizer.streams[0].received < seconds * 16_000
+    assert sum(stream.received for stream in recognizer.streams) < seconds * 16_000
     long.cancel()
