@@ -1,10 +1,9 @@
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import trustme
 
 from asr.runtime.recognizer import Recognizer
 
@@ -32,13 +31,13 @@ def clip():
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory) -> Path:
-    """A folder with NAME.pem and NAME.key of a server at localhost, a client and a stranger, each its own authority."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificates")
+    """A folder with NAME.pem (its certificate, then who signed that) and NAME.key of a server at localhost, a
+    client and a stranger, each of an authority of its own."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("server", "client", "stranger"):
-        options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
-        options += ["-addext", "subjectAltName=DNS:localhost"]
-        files = ["-keyout", str(folder / f"{name}.key"), "-out", str(folder / f"{name}.pem")]
-        subprocess.run(["openssl", "req", *options, *files], check=True, capture_output=True)
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost", common_name=name)
+        issued.private_key_pem.write_to_path(folder / f"{name}.key")
+        for pem in (*issued.cert_chain_pems, authority.cert_pem):
+            pem.write_to_path(folder / f"{name}.pem", append=True)
     return folder

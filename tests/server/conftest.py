@@ -271,13 +271,16 @@ def whole():
 
 @pytest.fixture(scope="session")
 def live():
-    """The requests of StreamingRecognize: live([packet, "flush", ...], interim=True, **config)."""
+    """The requests of StreamingRecognize: live([packet, "flush", gate, ...], interim=True, **config). At a gate, an
+    Event, they wait until it opens."""
 
     def make(parts=(), interim: bool = True, **config):
         config = {"encoding": "LINEAR16", "sample_rate_hertz": RATE, **config}
         yield speech_pb2.StreamingRecognizeRequest(streaming_config={"config": config, "interim_results": interim})
         for part in parts:
-            if part == "flush":
+            if isinstance(part, threading.Event):
+                part.wait(WAIT_S)
+            elif part == "flush":
                 yield speech_pb2.StreamingRecognizeRequest(flush={})
             else:
                 yield speech_pb2.StreamingRecognizeRequest(audio_content=part)

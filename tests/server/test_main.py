@@ -59,13 +59,7 @@ def test_addresses_are_written_as_clients_read_them(host, address):
 def test_draining_lets_open_calls_end_and_takes_no_new_ones(serve, live, pcm):
     running = serve()
     gate = threading.Event()
-
-    def requests():
-        yield from live([pcm(1)])
-        gate.wait(WAIT_S)
-        yield speech_pb2.StreamingRecognizeRequest(audio_content=pcm(1))
-
-    call = running.stub.StreamingRecognize(requests())
+    call = running.stub.StreamingRecognize(live([pcm(1), gate, pcm(1)]))
     next(call)
     running.loop.call_soon_threadsafe(lambda: running.loop.create_task(running.drain(grace_s=WAIT_S)))
     running.run(draining(running))
@@ -86,12 +80,7 @@ async def draining(running):
 def test_who_outstays_the_grace_is_told_that_the_server_stopped(serve, live, pcm, speech_log):
     running = serve()
     gate = threading.Event()
-
-    def requests():
-        yield from live([pcm(1)])
-        gate.wait(WAIT_S)
-
-    call = running.stub.StreamingRecognize(requests())
+    call = running.stub.StreamingRecognize(live([pcm(1), gate]))
     next(call)
     running.run(running.drain(grace_s=0))
     with pytest.raises(grpc.RpcError) as refusal:

@@ -111,12 +111,7 @@ def test_beside_another_call_each_has_its_share(serve, fake, whole, live, pcm, w
     recognizer = fake()
     running = serve(recognizer, workers=2)
     other_ends = threading.Event()
-
-    def requests():
-        yield from live([pcm(1)])
-        other_ends.wait(WAIT_S)
-
-    other = running.stub.StreamingRecognize(requests())
+    other = running.stub.StreamingRecognize(live([pcm(1), other_ends]))
     next(other)
     recognizer.beside = work
     work.gate.wait = lambda _: time.sleep(0.002)  # so that others would meet it, had they begun

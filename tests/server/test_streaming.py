@@ -39,11 +39,7 @@ def gate():
 def held(live, gate):
     """Requests whose stream stays open until the gate opens."""
 
-    def make(parts=(), **config):
-        yield from live(parts, **config)
-        gate.wait(WAIT_S)
-
-    return make
+    return lambda parts=(), **config: live([*parts, gate], **config)
 
 
 def test_text_comes_while_audio_goes(serve, held, pcm):
