@@ -69,6 +69,8 @@ class ModelConfig:
         for name, choices in get_type_hints(ModelConfig).items():
             if get_origin(choices) is Literal and getattr(self, name) not in get_args(choices):
                 raise FormatError(f"{name} is {getattr(self, name)!r}; it can be {' or '.join(get_args(choices))}")
+        if not 0 <= self.right_context <= self.left_context:
+            raise FormatError(f"right_context is {self.right_context} frames; it can be 0 to {self.left_context}")
         for layer, head in self.alignment_heads:
             if not (0 <= layer < self.decoder_layers and 0 <= head < self.cross_heads):
                 raise FormatError(

@@ -54,7 +54,8 @@ class Growing:
             return values
         before = self.caches[name]
         surplus = max(0, before.shape[FRAME_AXIS] + new - self.encoder.bundle.left_context_frames)
-        made = values[..., values.shape[FRAME_AXIS] - seen :, :][..., :new, :]
+        size = values.shape[FRAME_AXIS]  # the newest, the last of which are the right context
+        made = values[..., max(0, size - seen) : size - (seen - new), :]
         return np.concatenate([before[..., surplus:, :], made], axis=FRAME_AXIS)
 
     def _with(self, name: str, values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -170,6 +170,12 @@ def test_a_name_and_the_table_of_its_parts_are_one_model():
         assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
 
 
+@pytest.mark.parametrize("frames", [-1, TINY.left_context + 1])
+def test_a_right_context_that_no_cache_could_hold_is_refused(frames):
+    with pytest.raises(FormatError, match=f"right_context is {frames} frames; it can be 0 to {TINY.left_context}"):
+        replace(TINY, right_context=frames)
+
+
 def test_attention_that_cannot_be_composed_is_refused_with_the_option(tmp_path):
     with pytest.raises(OptionError, match=r"cross_attention = .*position = none"):
         replace(TINY, cross_attention={"position": "rotary"})

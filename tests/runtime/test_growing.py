@@ -117,6 +117,17 @@ def test_a_chunk_sees_what_follows_it_and_keeps_nothing_of_that(model, looking_a
     assert source.ctc == pytest.approx(expected[0], abs=1e-4)
 
 
+def test_a_chunk_as_long_as_the_left_context_keeps_its_own_frames_alone(looking_ahead, samples):
+    growing = Growing(looking_ahead.encoder, 64)
+    growing.reach(samples[: 128 * HOP + growing.encoder.bundle.ahead], 128)
+    encoded = looking_ahead.encoder.encode_chunk(samples, 0, 64 + RIGHT, 10**6, looking_ahead.encoder.no_caches())
+    first = Growing(looking_ahead.encoder, 64)
+    first.reach(samples, 64)
+    for name, values in first.caches.items():
+        assert values.shape[2] == 64 - RIGHT  # the graph gives the newest 64 of 70
+        assert (values == encoded.caches[name][:, :, :-RIGHT]).all()
+
+
 def test_room_for_more_changes_nothing(recognizer, samples):
     """The decoder looks at none of it."""
     source = Growing(recognizer.encoder, CHUNK).reach(samples, 7 * CHUNK)
