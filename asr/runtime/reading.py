@@ -37,6 +37,9 @@ LONGEST_ONSET_FRAMES = 30  # from where the first word begins to where its first
 # Where CTC hears no letter, and none with this probability anywhere, nobody speaks. A word of a third of a second may
 # have no letter that is more probable than blank; noise seldom has one with a fifth.
 FAINT = 0.15
+# Where CTC hears no letter, the decoder has to be surer than this that there is text. Of 191 short training recordings
+# without a letter (digits, words, names) 172 were read right, one of them less surely; noise often is below.
+UNHEARD_LOGPROB = -1.1
 EDGE_FRAMES = 8  # what lies nearer the newest frame, or the last token, is not missed yet
 LEFT_OUT = 10  # letters that CTC heard and that no token looked at: something was left out
 SEEN = 0.02  # weight of all tokens together on a frame that one of them looked at: an even look over a second
@@ -159,7 +162,7 @@ def read(
         tokens = found[0].hypothesis.tokens
         found = searched(recognizer, source, language, settled, tokens, place, before + len(tokens))
     said = found[0].hypothesis
-    if not settled.tokens and (not said.tokens or is_silence(said)):
+    if not settled.tokens and (not said.tokens or is_silence(said, letters)):
         return nothing(letters)
     best, *others = (
         Other(understood(recognizer, one.hypothesis, source, letters, sounding, settled, place, language), one.odds)
@@ -330,7 +333,9 @@ def heard_words(
     return timing.by_ctc(spans, source.ctc[: source.heard], alphabet, first)
 
 
-def is_silence(said: Hypothesis[DecoderState]) -> bool:
+def is_silence(said: Hypothesis[DecoderState], letters: NDArray[np.intp] | None) -> bool:
+    if letters is not None and not letters[-1] and said.avg_logprob < UNHEARD_LOGPROB:
+        return True
     return said.no_speech_prob > NO_SPEECH_PROB and said.avg_logprob < NO_SPEECH_LOGPROB
 
 
