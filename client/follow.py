@@ -14,10 +14,8 @@ Of separate channels each is followed by itself: known[update.channel] = known[u
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from client.errors import ContractError
-from client.results import Row, Segment, Update
+from client.results import Segment, Update
+from client.rows import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +25,7 @@ class Followed:
     final: str = ""  # text that is over and done with
     stable: str = ""  # since the last final; will only be extended
     provisional: str = ""  # may still change
-    rows: dict[int, Row] = field(default_factory=dict)  # by row_id, ascending: where each token looked
+    rows: Rows = field(default_factory=Rows)  # by row_id, ascending: where each token looked
     segments: tuple[Segment, ...] = ()  # the finals
     interims: tuple[Segment, ...] = ()  # of the last message with results: what is stable, then what is provisional
     channel: int | None = None  # None: nothing came yet
@@ -48,32 +46,8 @@ class Followed:
             final=self.final + "".join(result.text for result in finals),
             stable="".join(result.text for result in interims if result.stability >= 1),
             provisional="".join(result.text for result in interims if result.stability < 1),
-            rows=self._rows_after(update),
+            rows=self.rows.after(update.results),
             segments=self.segments + finals,
             interims=interims,
             channel=update.channel,
         )
-
-    def _rows_after(self, update: Update) -> dict[int, Row]:
-        rows = {row_id: row for row_id, row in self.rows.items() if not row.provisional}
-        for result in update.results:
-            for row in result.alignment.rows if result.alignment is not None else ():
-                settled = rows.get(row.row_id)
-                if settled is not None and not settled.provisional and not same(settled, row):
-                    raise ContractError(
-                        f"row {row.row_id} ({settled.piece!r}) was settled, but a later message changes it"
-                    )
-                rows[row.row_id] = row
-        return dict(sorted(rows.items()))
-
-
-def same(one: Row, other: Row) -> bool:
-    """Whether two rows say the same of the same token."""
-    return (
-        (one.token_id, one.piece, one.row_id, one.peak_frame, one.provisional)
-        == (other.token_id, other.piece, other.row_id, other.peak_frame, other.provisional)
-        and np.array_equal(one.frames, other.frames)
-        and np.array_equal(one.weights, other.weights)
-        and (one.heads is None) == (other.heads is None)
-        and (one.heads is None or other.heads is None or np.array_equal(one.heads, other.heads))
-    )

@@ -26,7 +26,7 @@ from client.local import local_server, server_command
 from client.outputs import are_done, page_suffix, unique_stems, write_atomically
 from client.results import Segment, Transcript
 from client.sdk import Client
-from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS
+from client.writers import ALIGNMENT_WRITERS, PICTURES, SUBTITLES, WRITERS, says_nothing
 
 DONE, SOME_FAILED, USAGE, NO_SERVER = 0, 1, 2, 3
 INTERRUPTED = 130
@@ -158,10 +158,31 @@ def _todo(inputs: Sequence[Input], arguments: Arguments) -> list[tuple[Input, st
     """The inputs with the stems of their outputs, without those that are done where that is asked for."""
     paths, suffixes = [source.path for source in inputs], _suffixes(arguments)
     stems = unique_stems(paths, arguments.folder, suffixes)
-    done = are_done(paths, stems, arguments.folder, suffixes) if arguments.resume else [False] * len(inputs)
+    done = _done(paths, stems, arguments) if arguments.resume else [False] * len(inputs)
     if any(done):
         live.say(f"{sum(done)} of {len(inputs)} were done before")
     return [(source, stem) for source, stem, is_done in zip(inputs, stems, done, strict=True) if not is_done]
+
+
+def _done(paths: Sequence[Path], stems: Sequence[str], arguments: Arguments) -> list[bool]:
+    """Of each input whether all that it gives is written; of silence there is a text, but no picture."""
+    done = are_done(paths, stems, arguments.folder, _suffixes(arguments))
+    if not arguments.alignment or arguments.alignment_format not in PICTURES:
+        return done
+    told = are_done(paths, stems, arguments.folder, _text_suffixes(arguments))
+    return [
+        is_done or (is_told and _is_silent(stem, arguments))
+        for is_done, is_told, stem in zip(done, told, stems, strict=True)
+    ]
+
+
+def _is_silent(stem: str, arguments: Arguments) -> bool:
+    """Whether the texts that were written hold no words."""
+    paths = {name: arguments.folder / f"{stem}.{name}" for name in arguments.formats}
+    try:
+        return all(says_nothing(name, path.read_bytes().decode()) for name, path in paths.items())
+    except (OSError, UnicodeDecodeError):  # no text of ours: it will be written anew, or what is wrong be told
+        return False
 
 
 def _size(path: Path) -> int:
@@ -180,8 +201,12 @@ def _server(arguments: Arguments) -> Iterator[str]:
 
 
 def _suffixes(arguments: Arguments) -> list[str]:
-    text = [] if arguments.text_to_stdout else [f".{name}" for name in arguments.formats]
-    return text + ([page_suffix(1, arguments.alignment_format)] if arguments.alignment else [])
+    page = [page_suffix(1, arguments.alignment_format)] if arguments.alignment else []
+    return _text_suffixes(arguments) + page
+
+
+def _text_suffixes(arguments: Arguments) -> list[str]:
+    return [] if arguments.text_to_stdout else [f".{name}" for name in arguments.formats]
 
 
 def _write_all(transcript: Transcript, source: Input, stem: str, arguments: Arguments) -> None:

@@ -87,6 +87,13 @@ WRITERS: dict[str, Callable[[Transcript, Layout], str]] = {  # the name is also 
 }
 
 
+def says_nothing(name: str, content: str) -> bool:
+    """Whether a file of this format is that of a recording in which no words were found."""
+    if name == "json":  # which has a duration, too; in a text the quotes would be escaped
+        return '"segments": []' in content
+    return content == WRITERS[name](Transcript((), 0.0), READABLE)
+
+
 # From a recording, its duration in seconds and the alignment of its segments: the contents of the files to write,
 # one for each page.
 AlignmentWriter = Callable[[Path, float, Sequence[AlignedSegment]], Iterable[bytes]]

@@ -1,6 +1,8 @@
 """asr-server: load, listen, wait for a signal, drain."""
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -18,8 +20,10 @@ from server.calls import Calls
 from server.logs import log_to_stderr
 from server.security import Guard, credentials, read_tokens
 from server.service import SpeechService
-from server.settings import ServerSettings
+from server.settings import ServerSettings, unknown
 from server.unreadable import Careful
+
+log = logging.getLogger("asr.server")
 
 SERVICE = speech_pb2.DESCRIPTOR.services_by_name["SpeechRecognition"].full_name
 FAILED_STATUS = 1  # of the process, when a model or an address cannot be had
@@ -37,6 +41,8 @@ KEEPALIVE = (
 def main() -> None:
     settings = ServerSettings.read(sys.argv[1:])
     log_to_stderr(settings.log_level)
+    for complaint in unknown(os.environ):
+        log.warning(complaint)
     try:
         asyncio.run(serve(settings))
     except HeedError as error:

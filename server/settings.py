@@ -1,13 +1,15 @@
 """What asr-server can be told: each option once, by flag or by environment.
 
---max_streams 8, --max-streams 8 and ASR_MAX_STREAMS=8 say the same; a flag wins.
+--max_streams 8, --max-streams 8 and ASR_MAX_STREAMS=8 say the same; a flag wins. A flag that does not exist ends the
+server before it starts. A variable that does not exist may be another program's, so it is only told of.
 """
 
 import argparse
+import difflib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +19,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, NoDecode,
 import asr
 
 USAGE_STATUS = 2  # of the process, when the settings make no sense
+PREFIX = "ASR_"  # of environment variables
 VALUES = {"list[Path]": "DIR", "Path": "FILE", "str": "HOST", "int": "N", "float": "S", "bool": "true|false"}
 
 
@@ -31,7 +34,7 @@ def all_cores() -> int:
 class ServerSettings(BaseSettings):
     """Recognise speech for gRPC clients. Every flag can also be an environment variable: ASR_ and its name."""
 
-    model_config = SettingsConfigDict(env_prefix="ASR_", cli_prog_name="asr-server", cli_hide_none_type=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, cli_prog_name="asr-server", cli_hide_none_type=True)
 
     model: Annotated[list[Path], NoDecode] = Field(
         default_factory=shipped_model,
@@ -106,6 +109,25 @@ class ServerSettings(BaseSettings):
             raise SystemExit(USAGE_STATUS) from None
 
 
+def unknown(variables: Iterable[str]) -> list[str]:
+    """What is to be told of environment variables that look like options and are none: an option's name mistyped, a
+    thing of another program's."""
+    options = [PREFIX + name.upper() for name in ServerSettings.model_fields]
+    told, strange = [], []
+    for variable in sorted(variables):
+        name = variable.upper()  # capitals make no difference in names of options
+        if not name.startswith(PREFIX) or name in options:
+            continue
+        meant = difflib.get_close_matches(name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in options], 1)
+        if meant:
+            told.append(f"{variable} is no option and changes nothing: {PREFIX}{meant[0]} is one")
+        else:
+            strange.append(variable)
+    if strange:
+        told.append(f"no options, so they change nothing: {', '.join(strange)}; the options are {', '.join(options)}")
+    return told
+
+
 class _Help(argparse.RawDescriptionHelpFormatter):
     """What pydantic knows of an option, in the words of who reads --help: no types and no names of functions."""
 
@@ -136,4 +158,4 @@ def _complaint(error: Any) -> str:
         return reason
     name = str(error["loc"][0])
     given = "" if error["type"] == "value_error" else f" (not {error['input']!r})"
-    return f"--{name} (or ASR_{name.upper()}): {reason}{given}"
+    return f"--{name} (or {PREFIX}{name.upper()}): {reason}{given}"

@@ -7,6 +7,8 @@ WER_MARGIN on recordings with known text (--clips, by default those that the tes
 """
 
 import argparse
+import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -18,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from asr.errors import ExportError, HeedError, InputError
+from asr.errors import ExportError, HeedError, InputError, OptionError
 from asr.export import parity
 from asr.export.graphs import export_decoder, export_encoder
 from asr.export.heads import choose_heads
@@ -26,13 +28,14 @@ from asr.export.parity import Graphs
 from asr.export.quantise import quantise
 from asr.model.checkpoint import TOKENIZER, load_checkpoint
 from asr.model.model import SpeechModel
-from asr.runtime.bundle import Bundle, Tokens
+from asr.runtime.bundle import DESCRIPTION, GRAPHS, Bundle, Tokens
 from asr.runtime.recognizer import Recognizer
 from asr.train import score
 from asr.train.description import LATENCY_MODES, describe
 from asr.train.manifest import Utterance, load, read_manifest
 
 CLIPS = Path(__file__).parents[2] / "tests" / "data"
+FILES = (*GRAPHS, TOKENIZER, DESCRIPTION)
 WER_MARGIN = 2.5  # points of WER that 8 bits may cost on the clips: two of their 95 words, which are few
 LENGTHS = 3  # clips of different lengths that the graphs are compared on
 PIECES = 12  # tokens of text that they are fed
@@ -40,6 +43,7 @@ PIECES = 12  # tokens of text that they are fed
 
 def export(checkpoint: Path, to: Path, clips: Path = CLIPS, eight_bits: bool = True) -> Bundle:
     """Write the folder `to`; ExportError, and nothing written, when a check fails."""
+    check_writable(to)
     model = load_checkpoint(checkpoint)
     utterances = read_manifest(clips)
     if len(utterances) < LENGTHS:
@@ -75,6 +79,30 @@ def export(checkpoint: Path, to: Path, clips: Path = CLIPS, eight_bits: bool = T
         bundle.save(chosen)
         install(chosen, to)
     return bundle
+
+
+def check_writable(to: Path) -> None:
+    """OptionError where the folder cannot be written, before minutes are spent on what goes there.
+
+    By trying, which is truer than permissions; nothing is left of it, as a check may fail yet.
+    """
+    absent = [folder for folder in (to, *to.parents) if not os.path.exists(folder)]
+    place = to
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=to):
+            pass
+        for place in (to / name for name in FILES):
+            if place.exists():
+                place.open("r+b").close()
+    except OSError as error:
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            raise OptionError(f"cannot write the folder {to}: in its place is a file") from error
+        raise OptionError(f"cannot write the folder {to}: {error.strerror} ({place})") from error
+    finally:
+        for folder in absent:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_graphs(model: SpeechModel, folder: Path, tokenizer: Path) -> None:
@@ -177,7 +205,7 @@ def word_errors(folder: Path, utterances: Sequence[Utterance]) -> float:
 def install(folder: Path, to: Path) -> None:
     """Replace `to` by the finished folder."""
     to.mkdir(parents=True, exist_ok=True)
-    for name in ("encoder.onnx", "decoder.onnx", TOKENIZER, "model.json"):
+    for name in FILES:
         shutil.copyfile(folder / name, to / name)
 
 

@@ -96,7 +96,7 @@ class Reading:
     no_speech_prob: float
     complete: bool
     state: DecoderState | None  # after all tokens but perhaps the last; None: it is not to be kept
-    others: tuple["Other", ...] = ()  # what else it may say
+    others: Callable[[], tuple["Other", ...]] = tuple  # what else it may say: worked out for who shows it alone
 
     def evidence(self, settled: Settled, before: tuple[int, ...]) -> Evidence:
         """What a policy judges; before: the tokens of the reading before this one."""
@@ -164,11 +164,14 @@ def read(
     said = found[0].hypothesis
     if not settled.tokens and (not said.tokens or is_silence(said, letters)):
         return nothing(letters)
-    best, *others = (
-        Other(understood(recognizer, one.hypothesis, source, letters, sounding, settled, place, language), one.odds)
-        for one in distinct(recognizer, found, place)
-    )
-    return replace(best.reading, others=tuple(others))
+
+    def reading_of(one: Found[DecoderState]) -> Reading:
+        return understood(recognizer, one.hypothesis, source, letters, sounding, settled, place, language)
+
+    def others() -> tuple[Other, ...]:
+        return tuple(Other(reading_of(one), one.odds) for one in distinct(recognizer, found, place)[1:])
+
+    return replace(reading_of(found[0]), others=others)
 
 
 def searched(
@@ -479,12 +482,14 @@ def settle(
         recognizer.keep(reading.state, reading.language, len(tokens)) if reading.state is not None and tokens else None,
         None if reading.letters is None else int(reading.letters[-1]),
     )
-    return more, replace(left, settled_log_probs=more.log_probs, others=tuple(alike(recognizer, reading, count)))
+    return more, replace(
+        left, settled_log_probs=more.log_probs, others=lambda: tuple(alike(recognizer, reading, count))
+    )
 
 
 def alike(recognizer: "Recognizer", reading: Reading, count: int) -> Iterator[Other]:
     """What is left of the other readings that begin with the same tokens, and have a word's end after them."""
-    for other in reading.others:
+    for other in reading.others():
         tokens, spans = other.reading.tokens, other.reading.spans
         if tokens[:count] == reading.tokens[:count] and (count == 0 or any(span.last == count for span in spans)):
             yield replace(other, reading=split(recognizer, other.reading, count)[1])

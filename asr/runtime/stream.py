@@ -12,7 +12,7 @@ segment ends where its speaker pauses, at a flush, or before 30 s: between two w
 the longest audio ever held.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -76,7 +76,6 @@ class Stream:
         self.read_to = 0  # samples of the segment that the last grid point saw
         self.growing: Growing | None = None  # the segment's encoding; None: nothing is encoded yet, or kept
         self.settled = Settled()
-        self.others: tuple[tuple[Settled, float], ...] = ()  # what else it may be, and at what odds
         self.draft: tuple[int, ...] = ()  # what the last reading said after the settled tokens
         self.processed = 0  # samples of the stream that results so far have read
         self.rows_said = 0  # tokens in finals so far
@@ -228,8 +227,7 @@ class Stream:
             if self.settled.tokens and self._has_ended(spelled, hop):
                 if self.rescores:
                     return self._end_segment(self.read_to)
-                self._settle(tail, None)
-                return self._close(self.read_to)
+                return self._end(tail, self.read_to)
             if not self.settled.tokens and has_ended(spelled, round(WORDLESS_S * self.rate / hop), 1.0):
                 self._forget(self.read_to - int(LEAD_S * self.rate))
                 return self._interims(nothing())
@@ -238,8 +236,6 @@ class Stream:
 
     def _settle(self, reading: Reading, count: int | None) -> Reading:
         """Take the reading's first tokens into the settled text, None: all that it says; returns what is left."""
-        others = reading.others if count is None else ()  # of a part nobody knows what else it may be
-        self.others = tuple((settle(self.recognizer, self.settled, one.reading)[0], one.odds) for one in others)
         self.settled, tail = settle(self.recognizer, self.settled, reading, count)
         self.draft = tail.tokens
         if words := (*self.settled.words, *tail.words):
@@ -261,8 +257,13 @@ class Stream:
 
     def _end_segment(self, samples: int, last: bool = False) -> list[Update]:
         """Settle all that the segment's first samples say; the next segment starts after them."""
-        self._settle(self._read_again(samples) if self.rescores else self._read(samples, last), None)
-        return self._close(samples)
+        return self._end(self._read_again(samples) if self.rescores else self._read(samples, last), samples)
+
+    def _end(self, reading: Reading, samples: int) -> list[Update]:
+        """The final of the segment's first samples, which is all that the reading says, and what else it may be."""
+        others = [(settle(self.recognizer, self.settled, one.reading)[0], one.odds) for one in reading.others()]
+        self._settle(reading, None)
+        return self._close(samples, others)
 
     def _quiet_point(self, level: NDArray[np.float32]) -> int:
         """Where to end a segment that has no pause: at its quietest, after all that is settled."""
@@ -285,8 +286,11 @@ class Stream:
         between_s = max(said_s, tail.words[0].start_s) if tail.words else said_s
         return self._close(gap(level, round((between_s - start_s) * self.rate / STEP)) * STEP)
 
-    def _close(self, samples: int) -> list[Update]:
-        """The final of the segment's first samples, which says what is settled; the next segment starts after them."""
+    def _close(self, samples: int, others: Sequence[tuple[Settled, float]] = ()) -> list[Update]:
+        """The final of the segment's first samples, which says what is settled; the next segment starts after them.
+
+        others  what else the segment may say, and at what odds; of a part of what was read nobody knows
+        """
         results = []
         if self.guessed and not self.settled.tokens:
             results.append(self._result(nothing(), is_final=False, stability=PROVISIONAL_STABILITY))
@@ -294,13 +298,13 @@ class Stream:
         if self.settled.tokens:
             final = replace(
                 self._result(self.settled, is_final=True, stability=0.0),
-                alternatives=tuple(self._alternative(said, odds) for said, odds in self.others),
+                alternatives=tuple(self._alternative(said, odds) for said, odds in others),
             )
             end_s = (self.start + samples) / self.rate
             results.append(judged(replace(final, end_s=end_s), self.settled, self.held[:samples], self.recognizer))
             self.rows_said += len(self.settled.tokens)
         self._advance(samples)
-        self.read_to, self.growing, self.settled, self.others, self.draft = 0, None, Settled(), (), ()
+        self.read_to, self.growing, self.settled, self.draft = 0, None, Settled(), ()
         return [Update(tuple(results), self.cursors)] if results else []
 
     def _result(self, said: Settled | Reading, is_final: bool, stability: float) -> Result:

@@ -36,6 +36,11 @@ class Check:
     with_words: int  # how many have word times
     speakers: int
 
+    @property
+    def passed(self) -> bool:
+        """Whether all of it can be used, and is as the manifest says. A recording that is there twice may be meant."""
+        return not self.left_out and not self.wrong
+
 
 def check(path: Path, data: Data | None = None) -> Check:
     """Read a manifest, or ROOT/NAME of another layout, and all its recordings. InputError where there is none."""

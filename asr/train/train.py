@@ -5,7 +5,8 @@
     asr-train RECIPE --resume                               go on after a stop or a kill, exactly
     torchrun --nproc_per_node 2 -m asr.train.train RECIPE   in several processes
 
-A stop (Ctrl-C, SIGTERM) ends the run after the step that it is in, with a checkpoint.
+Exit status of --check: 1 where recordings are bad. A stop (Ctrl-C, SIGTERM) ends the run after the step that it is in,
+with a checkpoint.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from asr.train.validate import before_and_after
 
 LINE_EVERY = 20  # steps, where there is no terminal to draw a bar on
 SHOWN = 10  # complaints of one event
+BAD_DATA = 1  # exit status of --check
 STOPPED = 130  # exit status of what was stopped from outside, as shells have it
 PATIENCE = timedelta(days=1)  # while the first process decodes or validates, the others wait
 
@@ -44,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give a recipe, or --check MANIFEST")
     try:
         if options.check is not None:
-            print(as_text(check(options.check, read_data(options.set))))
-            return 0
+            found = check(options.check, read_data(options.set))
+            print(as_text(found))
+            return 0 if found.passed else BAD_DATA
         recipe = read_recipe(find_recipe(options.recipe), options.set)
         with all_processes():
             return run(recipe, options.resume)
@@ -74,7 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         "--check",
         type=Path,
         metavar="MANIFEST",
-        help="report on a manifest or a set's folder, and train nothing (of another layout: --set data.layout=NAME)",
+        help="report on a manifest or a set's folder, and train nothing (of another layout: --set data.layout=NAME); "
+        "exit status 1 where a recording cannot be used or does not last as long as the manifest says",
     )
     return parser
 

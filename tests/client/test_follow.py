@@ -78,6 +78,8 @@ def test_the_rows_are_the_last_of_each_id(updates: list[Update]) -> None:
     expected = {row_id: one for row_id, one in last.items() if not one.provisional or row_id in said_last}
     assert list(known.rows) == sorted(expected)
     assert all(known.rows[row_id] is one for row_id, one in expected.items())
+    assert len(known.rows) == len(expected)
+    assert not any(absent in known.rows for absent in (-1, *set(range(30)) - set(expected)))
     assert known.text == "".join(one.piece for one in known.rows.values())
     assert [one.text for one in known.segments] == [r.text for u in updates for r in u.results if r.is_final]
 
@@ -127,3 +129,52 @@ def test_a_settled_row_may_be_said_again_but_not_changed(changed: Row) -> None:
     assert list(known.after(update(result([again], is_final=True))).rows) == [0]
     with pytest.raises(ContractError, match="row 0"):
         known.after(update(result([changed], stability=1.0)))
+
+
+def test_a_row_of_a_final_may_be_said_again_but_not_changed() -> None:
+    first, second = row(0, 1, False), row(1, 2, False)
+    known = Followed().after(update(result([first], is_final=True))).after(update(result([second], is_final=True)))
+    again = known.after(update(result([replace(first), replace(second)], stability=1.0)))
+    assert list(again.rows) == [0, 1]
+    for changed in (replace(first, token_id=3), replace(second, provisional=True)):
+        with pytest.raises(ContractError, match=f"row {changed.row_id}"):
+            known.after(update(result([changed], stability=1.0)))
+
+
+def test_rows_out_of_order_are_put_in_order() -> None:
+    rows = [row(at, at, False) for at in (5, 3, 9, 0)]
+    known = Followed()
+    for part in (rows[:2], rows[2:]):
+        known = known.after(update(result(part, is_final=True)))
+    assert list(known.rows.items()) == sorted({one.row_id: one for one in rows}.items())
+
+
+def test_what_was_known_stays_as_it_was() -> None:
+    before = Followed().after(update(result([SETTLED], is_final=True)))
+    for token in (7, 8):  # two ways to go on from it
+        after = before.after(update(result([row(1, token, False)], is_final=True)))
+        assert [one.token_id for one in after.rows.values()] == [1, token]
+        assert list(before.rows) == [0]
+
+
+def test_a_message_costs_no_more_after_many() -> None:
+    looks = 0
+
+    class Watched(Row):
+        def __getattribute__(self, name: str) -> object:
+            nonlocal looks
+            looks += name in ("row_id", "provisional")
+            return super().__getattribute__(name)
+
+    def looks_at(finals: int) -> int:
+        """At rows, while each of so many finals of ten rows comes after three interims."""
+        nonlocal looks
+        known, looks = Followed(), 0
+        for number in range(finals):
+            rows = [Watched(**vars(row(10 * number + at, at, False))) for at in range(10)]
+            for count in (2, 5, 8):
+                known = known.after(update(result(rows[:count], stability=1.0)))
+            known = known.after(update(result(rows, is_final=True)))
+        return looks
+
+    assert looks_at(100) < 2.5 * looks_at(50)

@@ -168,6 +168,27 @@ def test_a_new_recording_does_not_take_what_another_wrote(
     assert [(folder / name).read_text().split()[0] for name in ("a.txt", "a-2.txt")] == ["6444", "3244"]
 
 
+@pytest.mark.parametrize("formats", ["txt", "all"])
+def test_resuming_does_not_wait_for_a_picture_of_silence(
+    target: str, service: Any, recording: Writes, tmp_path: Path, folder: Path, formats: str
+) -> None:
+    recording("talks/said.wav", seconds=0.1)
+    recording("talks/silence.wav", seconds=0.0)
+    flags = ["--stream", "--fast", "--resume", "--alignment", "--output_format", formats]
+    command = ["--server", target, *flags, str(tmp_path / "talks")]
+    assert main(command) == 0
+    assert len(service.configs) == 2
+    assert [name for name in written(folder) if name.endswith(".png")] == ["said.alignment.png"]
+    assert main(command) == 0
+    assert len(service.configs) == 2
+    (folder / "said.alignment.png").unlink()
+    (folder / "silence.txt").unlink()
+    assert main(command) == 0
+    assert len(service.configs) == 4
+    assert main([*command, "--alignment_format", "json"]) == 0, "an alignment of nothing is a file in this format"
+    assert len(service.configs) == 6
+
+
 def test_the_output_folder_is_made(target: str, recording: Writes, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     assert main(["--server", target, "--output_dir", str(out), str(recording("talk.wav"))]) == 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from client.results import Segment, Transcript, Word
 from client.subtitles import READABLE, Layout
-from client.writers import ALIGNMENT_WRITERS, WRITERS, jsonl, srt, tsv, txt, vtt, whisper_json
+from client.writers import ALIGNMENT_WRITERS, WRITERS, jsonl, says_nothing, srt, tsv, txt, vtt, whisper_json
 
 HELLO = Segment(
     text=" Grüß Gott,",
@@ -113,6 +113,13 @@ def test_nothing_said_is_written_too() -> None:
     written = {name: write(nothing, READABLE) for name, write in WRITERS.items()}
     assert json.loads(written.pop("json")) == {"text": "", "language": "", "duration": 1.5, "segments": []}
     assert written == {"txt": "", "jsonl": "", "srt": "", "vtt": "WEBVTT\n\n", "tsv": "start\tend\ttext\n"}
+
+
+def test_silence_can_be_told_from_every_format() -> None:
+    sly = replace(TRANSCRIPT, segments=(replace(HELLO, text='"segments": []'),))
+    for name, write in WRITERS.items():
+        assert says_nothing(name, write(Transcript((), 2.5, score=0.5), READABLE))
+        assert not any(says_nothing(name, write(said, READABLE)) for said in (TRANSCRIPT, sly))
 
 
 def test_formats_of_this_version() -> None:

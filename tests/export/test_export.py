@@ -233,6 +233,33 @@ def test_a_failed_export_writes_nothing(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ("file", "in its place is a file"),
+        ("file/out", "in its place is a file"),
+        ("new/" + "long" * 100, "File name too long"),
+        ("taken", "encoder.onnx"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch, capsys, to, said):
+    monkeypatch.setattr(exporting, "load_checkpoint", lambda _: pytest.fail("the work began"))
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "encoder.onnx").mkdir(parents=True)
+    assert exporting.main(["--from", str(tmp_path / "checkpoint"), "--to", str(tmp_path / to)]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"asr-export: cannot write the folder {tmp_path / to}: ")
+    assert said in complaint
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "taken"}
+
+
+def test_a_folder_that_is_there_may_be_written_again(tmp_path):
+    for name in exporting.FILES:
+        (tmp_path / name).write_text("before")
+    exporting.check_writable(tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(exporting.FILES, "before")
+
+
 def test_the_shipped_description_is_what_export_would_write():
     bundle = Bundle.load(SHIPPED)
     tokenizer = Tokenizer.from_file(str(SHIPPED / "tokenizer.json"))

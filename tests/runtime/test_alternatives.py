@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asr.errors import OptionError
+from asr.runtime import words
 from asr.runtime.beam import Beam
 from asr.runtime.phrases import Phrase
 from asr.runtime.recognizer import BEAM_OF_ALTERNATIVES, BEAM_OF_PHRASES, LARGEST_BEAM, Options
@@ -121,6 +122,26 @@ def test_what_is_stable_is_in_every_alternative(unsure, speak, rescore):
                 assert result.text.startswith(stable)
                 stable = result.text
     assert bool(stable) != rescore, "what is read once more is not stable before"
+
+
+def test_alternatives_are_worked_out_for_finals_alone(unsure, speak, monkeypatch):
+    understood = []
+    spans = words.word_spans
+    monkeypatch.setattr(words, "word_spans", lambda *given: understood.append(given) or spans(*given))
+
+    def worked_out(alternatives):
+        """Readings that were understood before the final, and for it."""
+        understood.clear()
+        stream = unsure().stream(Options("320ms", alternatives=alternatives, beam=8))
+        (*_, last) = stream.accept(speak("a c b f a c b f a c"))
+        assert not any(result.is_final for result in last.results)
+        before = len(understood)
+        (final,) = finals(stream.finish())
+        return before, len(understood) - before, len(final.alternatives)
+
+    before, at_end, none = worked_out(1)
+    assert (before > 1, at_end, none) == (True, 1, 0)
+    assert worked_out(4) == (before, 4, 3)
 
 
 def test_a_boosted_word_is_stable_as_it_is_boosted(unsure, speak):

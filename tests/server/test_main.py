@@ -1,3 +1,6 @@
+import json
+import logging
+import sys
 import threading
 
 import grpc
@@ -54,6 +57,25 @@ def test_a_taken_port_is_an_error_and_not_shared(serve):
 )
 def test_addresses_are_written_as_clients_read_them(host, address):
     assert main.address(host, 1) == address
+
+
+def test_a_mistyped_variable_is_in_the_log_and_stops_nothing(monkeypatch, tmp_path, capsys):
+    served = []
+
+    async def serve(settings):
+        served.append(settings.max_streams)
+
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", list(root.handlers))
+    monkeypatch.setattr(root, "level", root.level)
+    monkeypatch.setattr(main, "serve", serve)
+    monkeypatch.setattr(sys, "argv", ["asr-server", "--model", str(tmp_path)])
+    monkeypatch.setenv("ASR_MAX_STREEMS", "3")
+    main.main()
+    (entry,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (entry["level"], entry["logger"]) == ("warning", "asr.server")
+    assert "ASR_MAX_STREAMS" in entry["message"]
+    assert served == [64]
 
 
 def test_draining_lets_open_calls_end_and_takes_no_new_ones(serve, live, pcm):

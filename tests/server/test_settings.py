@@ -1,6 +1,6 @@
 import pytest
 
-from server.settings import ServerSettings
+from server.settings import ServerSettings, unknown
 
 
 @pytest.fixture
@@ -72,6 +72,31 @@ def test_an_unknown_flag_ends_in_status_2(model, capsys):
         ServerSettings.read([*model, "--prot", "1"])
     assert stop.value.code == 2
     assert "--prot" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("ASR_MAX_STREEMS", "ASR_MAX_STREAMS"),
+        ("ASR_MAXSTREAMS", "ASR_MAX_STREAMS"),
+        ("ASR_TOKEN", "ASR_TOKENS"),
+        ("ASR_TLS_CERT", "ASR_TLS_CERTIFICATE"),
+        ("asr_loglevel", "ASR_LOG_LEVEL"),
+    ],
+)
+def test_a_mistyped_variable_is_told_with_the_one_that_was_meant(mistyped, meant):
+    assert unknown([mistyped]) == [f"{mistyped} is no option and changes nothing: {meant} is one"]
+
+
+def test_variables_of_other_programs_are_told_once_with_all_options():
+    (told,) = unknown(["ASR_SERVICE_HOST", "PATH", "ASR_PORT_50051_TCP", "HEED_TOKEN"])
+    assert "nothing: ASR_PORT_50051_TCP, ASR_SERVICE_HOST;" in told
+    assert all(f"ASR_{name.upper()}" in told for name in ServerSettings.model_fields)
+
+
+def test_options_and_what_is_none_of_ours_are_not_told_of():
+    options = [f"ASR_{name.upper()}" for name in ServerSettings.model_fields]
+    assert unknown([*options, "asr_port", "PATH", "MY_ASR_PROT"]) == []
 
 
 def test_help_explains_every_option(capsys):

@@ -9,6 +9,7 @@ import soundfile
 from asr.errors import InputError
 from asr.train.check import as_text, check
 from asr.train.recipe import Data
+from asr.train.train import main
 
 Make = Callable[[str, dict[float, str | None]], Path]
 
@@ -48,6 +49,22 @@ def test_the_report_tells_all_of_it(faulty: Path) -> None:
     told += ["in truth", "other = again", "usable: 5, 0.00 hours; 0.50 to 2.50 s", "1 utterances have none"]
     for one in told:
         assert one in text
+
+
+def test_the_exit_status_tells_whether_recordings_are_bad(make_set: Make) -> None:
+    folder = make_set("mine", {0.5: "eins", 1.5: None})
+    command = ["--check", str(folder)]
+    assert main(command) == 0
+    add(folder, audio="500.wav", id="again", text="eins", duration=0.5)
+    assert main(command) == 0, "twice the same may be meant"
+    assert main([*command, "--set", "data.longest_s=1.0"]) == 1, "training would leave one out"
+    add(folder, audio="500.wav", id="long", text="eins", duration=3.0)
+    assert main(command) == 1, "one is not as long as it is said to be"
+
+
+def test_the_exit_status_of_a_file_that_is_no_recording(faulty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--check", str(faulty / "manifest.jsonl")]) == 1
+    assert "left out: 2" in capsys.readouterr().out, "the report is told all the same"
 
 
 def test_a_long_list_of_faults_is_cut(make_set: Make) -> None:
