@@ -239,7 +239,8 @@ def _write_alignment(transcript: Transcript, source: Input, stem: str, arguments
     for page, content in enumerate(pages, start=1):
         _write(arguments.folder / f"{stem}{page_suffix(page, extension)}", content)
     if not page:
-        _complain(f"{source.name}: nothing was recognised, so there is no alignment to draw", DONE)
+        why = "the attention of this model has no weights" if transcript.text.strip() else "nothing was recognised"
+        _complain(f"{source.name}: {why}, so there is no alignment to draw", DONE)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from client import transcribe
 from client.alignments import from_json, from_npz
 from client.transcribe import main
 from client.writers import WRITERS
@@ -187,6 +188,17 @@ def test_resuming_does_not_wait_for_a_picture_of_silence(
     assert len(service.configs) == 4
     assert main([*command, "--alignment_format", "json"]) == 0, "an alignment of nothing is a file in this format"
     assert len(service.configs) == 6
+
+
+def test_a_picture_that_cannot_be_is_told_with_its_reason(
+    target: str, recording: Writes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(transcribe.ALIGNMENT_WRITERS, "svg", lambda *_: [])  # as where no row has weights
+    command = ["--server", target, "--stream", "--fast", "--alignment", "--alignment_format", "svg"]
+    assert main([*command, str(recording("silence.wav", seconds=0.0))]) == 0
+    assert "silence.wav: nothing was recognised, so there is no alignment" in capsys.readouterr().err
+    assert main([*command, str(recording("talk.wav"))]) == 0
+    assert "talk.wav: the attention of this model has no weights, so there is no" in capsys.readouterr().err
 
 
 def test_the_output_folder_is_made(target: str, recording: Writes, tmp_path: Path) -> None:
