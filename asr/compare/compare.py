@@ -26,9 +26,21 @@ from asr.audio.resample import SAMPLE_RATE
 from asr.compare import figures, made
 from asr.compare.cost import LENGTHS_S, Cost, costs
 from asr.compare.lessons import LIMIT, Class, map_of, teach
-from asr.compare.measure import HOP_S, Clip, Measured, clips_of, hear, measure
+from asr.compare.measure import HOP_S, Clip, Measured, clips_of, hear, measure, shown
 from asr.compare.report import Found, Served, as_json, as_markdown
-from asr.compare.runs import MAIN, QUICK, QUICK_SETTINGS, RUNS, SEEDS, Curve, Plan, read_curve, train_all, wanted
+from asr.compare.runs import (
+    FAMILIES,
+    MAIN,
+    QUICK,
+    QUICK_SETTINGS,
+    RUNS,
+    SEEDS,
+    Curve,
+    Plan,
+    read_curve,
+    train_all,
+    wanted,
+)
 from asr.errors import HeedError, OptionError
 from asr.runtime.recognizer import Recognizer
 from asr.train.recipe import find_recipe, read_recipe
@@ -120,10 +132,10 @@ def find(
     cost = costs(lengths_s)
     folder = plan.to / "figures"
     draw(folder, curves, measured, cost)
-    maps = {name: map_of(hear(Recognizer.load(plan.model(name)), clips[0])) for name in done}
+    maps = {name: map_of(hear(Recognizer.load(plan.model(name)), shown(clips))) for name in done}
     figures.save(figures.gallery(maps, HOP_S), folder / "gallery.png")
     lessons = teach(Class(plan, clips, train_clips, measured), folder)
-    served = serve(plan, done, clips[0])
+    served = serve(plan, done, shown(clips))
     wall_s = time.perf_counter() - begin
     headline = (
         f"Recipe {plan.recipe}, {recipe.loop.steps} steps of {recipe.data.batch_s:g} s; "
@@ -138,12 +150,12 @@ def draw(
     folder: Path, curves: Mapping[str, Sequence[Curve]], measured: Mapping[str, Measured], cost: Sequence[Cost]
 ) -> None:
     by_steps = {name: (some[0].steps, some[0].wer) for name, some in curves.items()}
-    figures.save(figures.lines(by_steps, "steps", "WER %"), folder / "curves.png")
+    figures.save(figures.panels(by_steps, FAMILIES, "steps", "WER %"), folder / "curves.png")
     by_length = {
         name: ([length.seconds for length in one.lengths], [length.counts.wer or 0.0 for length in one.lengths])
         for name, one in measured.items()
     }
-    figures.save(figures.lines(by_length, "seconds of speech", "WER %"), folder / "lengths.png")
+    figures.save(figures.panels(by_length, FAMILIES, "seconds of speech", "WER %"), folder / "lengths.png")
     for name, up, unit in (
         ("use_s", "ms a call", 1e3),
         ("train_s", "ms a call and its gradients", 1e3),

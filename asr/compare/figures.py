@@ -14,6 +14,7 @@ Weights = NDArray[np.float32]  # (tokens, frames)
 DPI = 110
 COLORS = "magma"
 MARKERS = "os^Dv<>P*X"
+DIMMEST = 0.2  # a weight that is drawn as bright as it gets: rows that have no larger one stay as dark as they are even
 FAINTEST = 0.25  # of a token's largest weight: what gets less is no line of `arrows`
 
 
@@ -52,6 +53,30 @@ def lines(
     return figure
 
 
+def panels(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    families: Mapping[str, Sequence[str]],
+    across: str,
+    up: str,
+) -> Figure:
+    """The same lines in a panel for each family: its own in colour, the others behind them in grey."""
+    there = {title: [name for name in names if name in curves] for title, names in families.items()}
+    there = {title: names for title, names in there.items() if names}
+    figure, axes = grid(len(there), 3, 4.2, 3.2)
+    for panel, (title, names) in zip(axes, there.items(), strict=True):
+        for xs, ys in curves.values():
+            panel.plot(xs, ys, color="#ddd", linewidth=0.8, zorder=1)
+        for name, marker in zip(names, cycle(MARKERS), strict=False):
+            panel.plot(*curves[name], label=name, marker=marker, markersize=4, linewidth=1.4)
+        panel.set_title(title, fontsize=9)
+        panel.set_xlabel(across, fontsize=8)
+        panel.set_ylabel(up, fontsize=8)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=7)
+    return figure
+
+
 def bars(values: Mapping[str, float], up: str) -> Figure:
     figure, (axes,) = grid(1, 1, max(4.0, 0.6 * len(values)), 3.5)
     drawn = axes.bar(list(values), list(values.values()), color="#5b6aa8")
@@ -64,7 +89,8 @@ def bars(values: Mapping[str, float], up: str) -> Figure:
 def heat(axes: Axes, weights: Weights, pieces: Sequence[str], title: str, hop_s: float = 0.0) -> None:
     """A map of where tokens looked; hop_s: the time axis is in seconds."""
     seconds = (0, weights.shape[1] * hop_s if hop_s else weights.shape[1], len(weights), 0)
-    axes.imshow(weights, aspect="auto", cmap=COLORS, interpolation="nearest", extent=seconds)
+    brightest = max(float(weights.max()), DIMMEST)
+    axes.imshow(weights, aspect="auto", cmap=COLORS, interpolation="nearest", extent=seconds, vmin=0.0, vmax=brightest)
     axes.set_yticks(np.arange(len(pieces)) + 0.5, [piece.replace(" ", "␣") for piece in pieces], fontsize=6)
     axes.tick_params(axis="x", labelsize=6)
     axes.set_title(title, fontsize=8)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asr.attention import Dot, MultiHead, ScaledDot, SelfAttention
 from asr.attention.masks import causal_mask
 from asr.compare import figures
-from asr.compare.measure import HOP_S, Clip, HeardClip, Measured, hear, joined, party
+from asr.compare.measure import HOP_S, Clip, HeardClip, Measured, hear, joined, party, shown
 from asr.compare.runs import Plan
 from asr.model.checkpoint import load_checkpoint
 from asr.model.config import SAMPLE_RATE
@@ -228,7 +228,7 @@ def soft_and_hard(room: Class) -> Taught | None:
     there = [name for name in SOFT_AND_HARD if name in room.measured]
     if len(there) < 2:
         return None
-    figure = figures.gallery({name: map_of(hear(room.recognizer(name), room.clips[0])) for name in there}, HOP_S, 3)
+    figure = figures.gallery({name: map_of(hear(room.recognizer(name), shown(room.clips))) for name in there}, HOP_S, 3)
     told = ", ".join(f"{name} {room.wer(name):.1f} %" for name in there)
     return Taught("Soft against hard", figure, f"The same utterance; WER {told}.")
 
@@ -321,7 +321,7 @@ def encoder_maps(room: Class) -> Taught | None:
     name = room.first("multihead")
     if name is None:
         return None
-    model, clip, maps = room.model(name), room.clips[0], {}
+    model, clip, maps = room.model(name), shown(room.clips), {}
 
     def keep(layer: int) -> Callable[..., None]:
         def note(module: nn.Module, given: tuple[Tensor, ...], made: tuple[Tensor, ...]) -> None:
@@ -348,7 +348,7 @@ def arrows(room: Class) -> Taught | None:
     name = room.first("additive", "multihead")
     if name is None:
         return None
-    clip = room.clips[0]
+    clip = shown(room.clips)
     weights, pieces = map_of(hear(room.recognizer(name), clip))
     if not weights.size:
         return None

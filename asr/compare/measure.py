@@ -74,6 +74,12 @@ def clips_of(sets: Iterable[Sequence[Utterance]]) -> list[Clip]:
     return [Clip(load(one), one.text, one.words) for utterances in sets for one in utterances if one.text]
 
 
+def shown(clips: Sequence[Clip]) -> Clip:
+    """The one that figures are of: of those with most to walk along, the shortest."""
+    by_length = sorted(clips, key=lambda clip: clip.samples.size)
+    return by_length[3 * len(by_length) // 4]
+
+
 def joined(clips: Sequence[Clip], times: int) -> list[Clip]:
     """So many neighbours in one, each clip in one of them, as far as they fit a segment."""
     gap = np.zeros(round(GAP_S * SAMPLE_RATE), np.float32)

@@ -60,6 +60,16 @@ RUNS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 
+FAMILIES: Mapping[str, tuple[str, ...]] = {  # as figures show them; every run in one
+    "nothing to attend with": ("none", "uniform", "bottleneck_lstm", "bottleneck_gru", "lstm_attends"),
+    "soft": ("scaled_dot", "dot", "general", "concat", "additive", "location_aware"),
+    "one frame, or in order": ("hard", "gumbel", "monotonic", "mocha"),
+    "sparse, local, linear": ("sparsemax", "entmax", "top_k", "local", "local_m", "linear"),
+    "heads and decoders": ("multihead", "heads_1", "heads_8", "transformer", "unregularised"),
+    "places in the encoder": ("places_none", "places_learned", "places_shaw", "places_transformer_xl", "places_rotary"),
+    "the encoder's attention": ("self_local", "self_sparsemax", "self_entmax", "self_top_k", "self_linear"),
+}
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from asr.compare import compare, cost, made, measure, runs  # noqa: E402
+from asr.compare import compare, cost, figures, made, measure, runs  # noqa: E402
 from asr.compare.cost import Cost, crossover_s  # noqa: E402
 from asr.compare.measure import Clip, HeardClip  # noqa: E402
 from asr.errors import OptionError  # noqa: E402
@@ -49,6 +49,35 @@ def test_the_main_runs_have_three_seeds_and_come_first_by_seed():
     assert pairs == [("additive", 0), ("dot", 0), ("additive", 1), ("additive", 2)]
     assert runs.wanted(["additive"], seeds=1) == [("additive", 0)]
     assert set(runs.MAIN) | set(runs.QUICK) <= set(runs.RUNS)
+
+
+def test_every_run_has_its_place_in_the_figures():
+    assert sorted(name for names in runs.FAMILIES.values() for name in names) == sorted(runs.RUNS)
+
+
+def test_figures_are_of_the_shortest_of_the_longest_quarter():
+    clips = [Clip(np.zeros(size, np.float32), str(size)) for size in (40, 10, 30, 20)]
+    assert measure.shown(clips).text == "40"
+    assert measure.shown([*clips, *clips[1:], *clips[1:], *clips[1:]]).text == "30"
+    assert measure.shown(clips[:1]).text == "40"
+
+
+def test_a_panel_for_each_family_that_has_a_run():
+    figure = figures.panels(
+        {"a": ([0, 1], [5, 4]), "c": ([0, 1], [3, 2])}, {"A": ("a", "b"), "B": ("b",), "C": ("c",)}, "x", "y"
+    )
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    assert list(panels) == ["A", "C"]
+    assert [text.get_text() for text in panels["A"].get_legend().get_texts()] == ["a"]
+    assert len(panels["A"].lines) == 3  # both in grey, its own above
+
+
+def test_an_even_look_is_drawn_as_dark_as_it_is():
+    even, sharp = np.full((2, 50), 0.02, np.float32), np.eye(2, 50, dtype=np.float32)
+    drawn = figures.gallery({"even": (even, ("a", "b")), "sharp": (sharp, ("a", "b"))}, 0.02)
+    assert [
+        axes.images[0].norm(weights).max() for axes, weights in zip(drawn.axes, (even, sharp), strict=True)
+    ] == pytest.approx([0.1, 1.0])
 
 
 def test_made_speech_is_the_same_each_time_and_its_words_sound_when_it_says(tmp_path, monkeypatch):
