@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asr.audio.apart import ApartRecording
 from asr.audio.header import Header
-from asr.audio.opus import Heard, OpusReader
+from asr.audio.opus import HeardPacket, OpusReader
 from asr.audio.pcm import Encoding, PacketReader, PcmFormat
 from asr.audio.resample import SAMPLE_RATE
 from asr.audio.sniff import OGG_MAGIC, WAV_MAGIC_BYTES, WAV_MAGICS, is_wav
@@ -46,7 +46,7 @@ class Declared:
         return PcmFormat(Encoding(self.encoding), self.sample_rate, self.channels or 1)
 
 
-Piece = bytes | list[Heard]  # about a second of what came, as its reader takes it
+Piece = bytes | list[HeardPacket]  # about a second of what came, as its reader takes it
 
 
 class Reader(Protocol):

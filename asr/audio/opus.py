@@ -61,7 +61,7 @@ class OpusHead:
 
 
 @dataclass(frozen=True)
-class Heard:
+class HeardPacket:
     """A packet of sound, and which of its samples are heard."""
 
     head: OpusHead  # of its stream
@@ -94,9 +94,9 @@ class OpusReader:
     def heard(self) -> int:
         return self.channels.heard if self.channels else 1
 
-    def pieces(self, packet: bytes) -> Iterator[list[Heard]]:
+    def pieces(self, packet: bytes) -> Iterator[list[HeardPacket]]:
         """What the pages hold that are whole now, about a second at a time."""
-        piece: list[Heard] = []
+        piece: list[HeardPacket] = []
         samples = 0
         for number, page in enumerate(self.pages.accept(packet), 1):
             for heard in self._sounds(page):
@@ -112,7 +112,7 @@ class OpusReader:
         if piece:
             yield piece
 
-    def accept(self, piece: list[Heard]) -> NDArray[np.float32]:
+    def accept(self, piece: list[HeardPacket]) -> NDArray[np.float32]:
         """Decode, at 16 kHz."""
         samples = []
         for heard in piece:
@@ -130,7 +130,7 @@ class OpusReader:
             raise AudioError("the stream ended before its Opus header: send it from its first page on")
         return self.flush()
 
-    def _sounds(self, page: Page) -> Iterator[Heard]:
+    def _sounds(self, page: Page) -> Iterator[HeardPacket]:
         if page.is_first and (self.link is None or self.link.has_sound):
             self._begin(page)
         elif self.link is None:
@@ -165,7 +165,7 @@ class Link:
         self.position = 0  # samples so far, the run-in among them
         self.granule_of_first = 0  # what the page's clock was at the first of them: one may join a live stream late
 
-    def sounds(self, page: Page) -> Iterator[Heard]:
+    def sounds(self, page: Page) -> Iterator[HeardPacket]:
         """What of this page is heard."""
         packets = self.joiner.accept(page)
         if not self.has_tags and packets:
@@ -183,7 +183,7 @@ class Link:
             start = min(max(0, self.head.pre_skip - self.position), samples)
             stop = max(start, min(samples, end - self.position))
             self.position += samples
-            yield Heard(self.head, packet, samples, start, stop)
+            yield HeardPacket(self.head, packet, samples, start, stop)
 
 
 class Decoder:
@@ -205,7 +205,7 @@ class Decoder:
         self.codec.options = {"request_sample_fmt": "flt"}
         self.codec.thread_count = 1
 
-    def decode(self, heard: Heard) -> NDArray[np.float32]:
+    def decode(self, heard: HeardPacket) -> NDArray[np.float32]:
         try:
             frames = [frame.to_ndarray() for frame in self.codec.decode(self.av.Packet(heard.packet))]
         except (self.av.error.FFmpegError, ValueError) as error:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asr.attention import Dot, MultiHead, ScaledDot, SelfAttention
 from asr.attention.masks import causal_mask
 from asr.compare import figures
-from asr.compare.measure import HOP_S, Clip, Heard, Measured, hear, joined, party, shown
+from asr.compare.measure import HOP_S, Clip, HeardClip, Measured, hear, joined, party, shown
 from asr.compare.runs import Plan
 from asr.model.checkpoint import load_checkpoint
 from asr.model.config import SAMPLE_RATE
@@ -233,7 +233,7 @@ def soft_and_hard(room: Class) -> Taught | None:
     return Taught("Soft against hard", figure, f"The same utterance; WER {told}.")
 
 
-def map_of(heard: Heard) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+def map_of(heard: HeardClip) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """A hypothesis's weights (tokens, frames) and pieces."""
     rows = heard.rows
     return (np.stack([row.weights for row in rows]) if rows else np.zeros((0, 0), np.float32)), tuple(
@@ -296,7 +296,7 @@ def two_speakers(room: Class) -> Taught | None:
 
 def loop_and_skip(room: Class) -> Taught | None:
     """Look for the map that repeats itself, and for the one that leaves something out."""
-    worst: dict[str, tuple[int, str, Clip, Heard]] = {}
+    worst: dict[str, tuple[int, str, Clip, HeardClip]] = {}
     for name in room.measured:
         if name not in ("additive", "multihead", "dot", "location_aware"):
             continue

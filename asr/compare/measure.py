@@ -35,7 +35,7 @@ class Clip:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class HeardClip:
     """What a model made of a clip."""
 
     text: str
@@ -121,16 +121,16 @@ def measure(folder: Path, clips: Sequence[Clip]) -> Measured:
     )
 
 
-def hear(recognizer: Recognizer, clip: Clip) -> Heard:
+def hear(recognizer: Recognizer, clip: Clip) -> HeardClip:
     """One clip through the runtime, with its alignment."""
     begin = time.perf_counter()
     said = recognizer.transcribe(clip.samples, Options(alignment=True))
     wall_s = time.perf_counter() - begin
     rows = tuple(row for one in said.segments if one.alignment is not None for row in one.alignment.rows)
-    return Heard(said.text, tuple(word for one in said.segments for word in one.words), rows, wall_s)
+    return HeardClip(said.text, tuple(word for one in said.segments for word in one.words), rows, wall_s)
 
 
-def length(times: int, clips: Sequence[Clip], heard: Sequence[Heard]) -> Length:
+def length(times: int, clips: Sequence[Clip], heard: Sequence[HeardClip]) -> Length:
     """The score of clips that are so many times as long as the first ones."""
     texts = [
         (normalise(clip.text).split(), normalise(one.text).split()) for clip, one in zip(clips, heard, strict=True)
@@ -150,20 +150,20 @@ def looked(rows: Sequence[Row]) -> list[int]:
     return [int(row.weights.argmax()) for row in rows]
 
 
-def all_heard(clip: Clip, heard: Heard) -> bool:
+def all_heard(clip: Clip, heard: HeardClip) -> bool:
     """Whether word times are known, and every word was heard."""
     said = [normalise(word.word) for word in clip.words]
     return bool(said) and said == [normalise(word.text) for word in heard.words]
 
 
-def onset_errors(clip: Clip, heard: Heard) -> list[float]:
+def onset_errors(clip: Clip, heard: HeardClip) -> list[float]:
     """Seconds between where words begin and where they are said to."""
     if not all_heard(clip, heard):
         return []
     return [abs(one.start_s - true.start_s) for one, true in zip(heard.words, clip.words, strict=True)]
 
 
-def inside(clip: Clip, heard: Heard) -> list[float]:
+def inside(clip: Clip, heard: HeardClip) -> list[float]:
     """Of each letter the share of its weight that lies within its word's time, or SLACK_S beside it."""
     if not all_heard(clip, heard):
         return []

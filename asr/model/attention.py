@@ -7,10 +7,10 @@ from typing import Any
 from asr.attention import MECHANISMS, Composition, MultiHead, SelfAttention
 from asr.errors import FormatError, OptionError
 
-Asked = str | Composition
+AttentionChoice = str | Composition
 
 
-def asked(option: str, value: Any, dim: int, heads: int, reads_itself: bool) -> Asked:
+def asked(option: str, value: Any, dim: int, heads: int, reads_itself: bool) -> AttentionChoice:
     """What a config may ask for, a table made a Composition. FormatError and OptionError say what there is."""
     if isinstance(value, str):
         known = [name for name in MECHANISMS if name.startswith("self") == reads_itself]
@@ -25,13 +25,13 @@ def asked(option: str, value: Any, dim: int, heads: int, reads_itself: bool) -> 
     return composition
 
 
-def self_attention(told: Asked, dim: int, heads: int) -> SelfAttention:
+def self_attention(told: AttentionChoice, dim: int, heads: int) -> SelfAttention:
     mechanism = MECHANISMS[told](dim, heads) if isinstance(told, str) else told.self_attention(dim, heads)
     assert isinstance(mechanism, SelfAttention), "the config has checked the name"
     return mechanism
 
 
-def cross_attention(told: Asked, dim: int, heads: int) -> MultiHead:
+def cross_attention(told: AttentionChoice, dim: int, heads: int) -> MultiHead:
     """In heads of its own, or as a single one."""
     mechanism = MECHANISMS[told](dim, heads) if isinstance(told, str) else told.cross_attention(dim, heads)
     return mechanism if isinstance(mechanism, MultiHead) else MultiHead(mechanism, dim, heads=1)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
 from asr.attention import Composition
 from asr.errors import FormatError, OptionError
-from asr.model.attention import Asked, asked
+from asr.model.attention import AttentionChoice, asked
 
 SAMPLE_RATE = 16_000
 MEL_HOP = 160  # samples: 10 ms
@@ -41,12 +41,12 @@ class ModelConfig:
     decoder_layers: int = 4
     decoder_heads: int = 6
     encoder: Literal["transformer", "lstm", "gru"] = "transformer"
-    encoder_attention: Asked = "self"  # of a Transformer's layers; a name begins with "self"
+    encoder_attention: AttentionChoice = "self"  # of a Transformer's layers; a name begins with "self"
     encoder_positions: Literal["sinusoidal", "none"] = "sinusoidal"  # added to what the first layer reads
     decoder: Literal["transformer", "lstm", "gru"] = "transformer"
-    decoder_attention: Asked = "self"
+    decoder_attention: AttentionChoice = "self"
     decoder_positions: Literal["learned", "none"] = "learned"  # of a Transformer; recurrence needs none
-    cross_attention: Asked = "multihead"  # from text to speech; a name does not begin with "self"
+    cross_attention: AttentionChoice = "multihead"  # from text to speech; a name does not begin with "self"
     max_frames: int = 1_500  # of a segment: 30 s
     max_tokens: int = 448  # of a segment, prompt included
     log_mel: Literal["whisper", "fixed"] = "whisper"  # floor 8 below the window's maximum, or at a constant

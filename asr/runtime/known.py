@@ -18,8 +18,11 @@ from asr.runtime import words as wording
 from asr.runtime.bundle import AUTO
 from asr.runtime.confidence import sigmoid
 from asr.runtime.loudness import levels, loud
-from asr.runtime.reading import Place, Reading, coverage, force, monotonicity
+from asr.runtime.meaning import Place
+from asr.runtime.quality import coverage, monotonicity
+from asr.runtime.reading import force
 from asr.runtime.result import Alignment, Row, Word
+from asr.runtime.settled import Reading
 
 if TYPE_CHECKING:
     from asr.runtime.recognizer import Options, Recognizer

@@ -1,4 +1,4 @@
-"""Where there is sound: levels, and the pauses at which a recording is cut.
+"""Where there is sound: levels, the pauses at which a recording is cut, frames and stretches without their silence.
 
 Energy alone, for models that bring nothing better. It tells sound from quiet, not speech from music.
 """
@@ -61,3 +61,21 @@ def gap(level: NDArray[np.float32], step: int) -> int:
     near = np.arange(max(step - GAP_STEPS, 1), min(step + GAP_STEPS, level.size - 1) + 1)
     around = (level[near - 1] + level[near]) / 2  # the steps before and after the cut
     return int(near[(around + GAP_DB * np.abs(near - step)).argmin()])
+
+
+def sounding_frames(sounding: NDArray[np.bool_], frames: int, frame_hop: int) -> NDArray[np.bool_]:
+    """The frames in which there is sound, of steps in which there is."""
+    steps = frame_hop // STEP
+    whole = np.zeros(frames * steps, bool)
+    there = sounding[: whole.size]
+    whole[: there.size] = there
+    return np.asarray(whole.reshape(frames, steps).any(axis=1))
+
+
+def sounding_part(first_s: float, last_s: float, sounding: NDArray[np.bool_]) -> tuple[float, float]:
+    """The same stretch without the silence at either end."""
+    first, last = max(0, round(first_s / STEP_S)), round(last_s / STEP_S)
+    heard = np.flatnonzero(sounding[first:last])
+    if not heard.size:
+        return first_s, last_s
+    return (first + int(heard[0])) * STEP_S, (first + int(heard[-1]) + 1) * STEP_S

@@ -65,7 +65,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class PhrasePlace:
     """Where a hypothesis stands."""
 
     node: Node
@@ -92,28 +92,28 @@ class Phrases:
         self.begun = gains(begins)
         self.begun_first = gains(begins | {token: node.hoped for token, node in self.first.children.items()})
 
-    def start(self) -> Place:
-        return Place(self.first)
+    def start(self) -> PhrasePlace:
+        return PhrasePlace(self.first)
 
-    def after(self, known: Place, token: int) -> Place:
+    def after(self, known: PhrasePlace, token: int) -> PhrasePlace:
         opens = bool(self.opens[token])
         kept = known.kept
         for node in suffixes(known.node):
             over = node.ends and opens
             if (child := node.children.get(token)) is not None:
-                return Place(child, kept + (node.hoped if over else 0.0))
+                return PhrasePlace(child, kept + (node.hoped if over else 0.0))
             if over:
                 kept += node.hoped
                 break
-        return Place(self.root.children.get(token, self.root), kept)
+        return PhrasePlace(self.root.children.get(token, self.root), kept)
 
-    def so_far(self, known: Place) -> float:
+    def so_far(self, known: PhrasePlace) -> float:
         return known.kept + known.node.hoped
 
-    def at_end(self, known: Place) -> float:
+    def at_end(self, known: PhrasePlace) -> float:
         return known.kept + self._finished(known.node)
 
-    def changes(self, known: Place, vocabulary: int) -> NDArray[np.float32]:
+    def changes(self, known: PhrasePlace, vocabulary: int) -> NDArray[np.float32]:
         """(vocabulary,) what each next token would change in so_far."""
         node = known.node
         finished = self._finished(node)

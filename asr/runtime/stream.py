@@ -26,10 +26,13 @@ from asr.runtime.beam import Beam
 from asr.runtime.endpoints import has_ended, onset
 from asr.runtime.growing import Growing
 from asr.runtime.loudness import STEP, gap, levels, loud, pause, quietest
+from asr.runtime.meaning import Place
 from asr.runtime.policy import POLICIES
-from asr.runtime.reading import Place, Reading, Settled, judged, nothing, read, settle
+from asr.runtime.quality import judged
+from asr.runtime.reading import read
 from asr.runtime.result import Alignment, Alternative, Cursors, Event, Kind, Result, Update
 from asr.runtime.sessions import Source
+from asr.runtime.settled import Reading, Settled, nothing, settle
 from asr.runtime.words import spell
 
 if TYPE_CHECKING:

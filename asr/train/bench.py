@@ -39,10 +39,10 @@ from asr.runtime.recognizer import Options, Recognizer
 from asr.train import aligners, crowd, processes, searches, speed, trust, wrong_texts
 from asr.train import onsets as timing
 from asr.train.bench_report import (
+    BenchTrial,
     Setting,
     Silence,
     Stretch,
-    Trial,
     Unbroken,
     latency_text,
     long_text,
@@ -52,6 +52,7 @@ from asr.train.bench_report import (
     summed,
     unbroken_text,
 )
+from asr.train.cases import whole_and_cut
 from asr.train.clips import Clip, Samples, choose, hiss, limited, spaced, unbroken
 from asr.train.evaluate import LATENCIES, Sets, describe, headline, names_in, read_sets
 from asr.train.feed import Feed, Heard, hear, true_lags_s
@@ -60,7 +61,6 @@ from asr.train.manifest import Utterance, load
 from asr.train.peers import language_of
 from asr.train.report import POOLED
 from asr.train.score import Counts, count, pool
-from asr.train.trials import whole_and_cut
 
 ROWS = "bench.jsonl"
 LIVE = "640ms"  # the latency mode of all tables but the first
@@ -310,7 +310,7 @@ def latency(bench: Bench) -> Table:
     """Each utterance through all settings in turn, so that a noisy machine is noisy for all alike."""
     settings = settings_of(bench.recognizer.bundle, bench.options.latency)
     settings += [Setting(LIVE, name) for name in bench.live_peers]
-    trials: list[Trial] = []
+    trials: list[BenchTrial] = []
     for name, utterances in bench.speech.items():
         for utterance in utterances[: bench.options.limit]:
             samples = load(utterance)
@@ -342,9 +342,9 @@ def _listen(bench: Bench, samples: Samples, setting: Setting) -> Heard:
     return hear(bench.recognizer, samples, bench.ask(setting.mode, setting.policy, setting.rescored))
 
 
-def _trial(name: str, utterance: Utterance, setting: Setting, heard: Heard) -> Trial:
+def _trial(name: str, utterance: Utterance, setting: Setting, heard: Heard) -> BenchTrial:
     lags_s = true_lags_s(utterance.words, heard.words)
-    return Trial(name, utterance.id, setting, heard, count(utterance.text, heard.text), lags_s)
+    return BenchTrial(name, utterance.id, setting, heard, count(utterance.text, heard.text), lags_s)
 
 
 def long(bench: Bench) -> Table:
@@ -519,7 +519,7 @@ def search(bench: Bench) -> Table:
 
 def speeds(bench: Bench) -> Table:
     options = bench.options
-    asked = speed.Asked(
+    plan = speed.SpeedPlan(
         recognizer=bench.recognizer,
         folder=options.model,
         speech=bench.speech,
@@ -531,7 +531,7 @@ def speeds(bench: Bench) -> Table:
         peer_python=sys.executable,
     )
     rows = []
-    for row in speed.measure(asked):
+    for row in speed.measure(plan):
         rows.append(row)
         bench.note("speed", asdict(row))
     return Table(speed.as_text(rows), [asdict(row) for row in rows])

@@ -22,7 +22,7 @@ class Setting:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class BenchTrial:
     """One utterance in one setting."""
 
     set: str
@@ -119,7 +119,7 @@ class Silence:
     cpu_factor: float
 
 
-def summed(setting: Setting, trials: Sequence[Trial]) -> Latency:
+def summed(setting: Setting, trials: Sequence[BenchTrial]) -> Latency:
     """Trials of one setting, at least one."""
     heard = [trial.heard for trial in trials]
     audio_s = sum(one.audio_s for one in heard)

@@ -25,11 +25,11 @@ from asr.errors import HeedError, InputError
 from asr.runtime.bundle import Bundle
 from asr.runtime.confidence import BIAS, FEATURES, SEGMENT_FEATURES
 from asr.runtime.recognizer import Options, Recognizer
+from asr.train.cases import Case, amid_noise, whole_and_cut
 from asr.train.evaluate import names_in, read_sets
 from asr.train.manifest import Utterance
 from asr.train.peers import language_of
 from asr.train.score import normalise
-from asr.train.trials import Trial, amid_noise, whole_and_cut
 
 MODES = ("full", "640ms")
 RIDGE = 1e-3  # keeps the weights of measures that tell little near 0
@@ -79,18 +79,18 @@ def spread(utterances: Sequence[Utterance], most: int) -> list[Utterance]:
     return [utterances[place] for place in places]
 
 
-def judge(recognizer: Recognizer, trials: Iterable[Trial]) -> tuple[Judged, Judged]:
+def judge(recognizer: Recognizer, cases: Iterable[Case]) -> tuple[Judged, Judged]:
     """Words and segments with whether they were right; InputError where all or none were."""
     bundle, language = recognizer.bundle, language_of(recognizer)
     words: list[tuple[tuple[float, ...], bool]] = []
     segments: list[tuple[tuple[float, ...], bool]] = []
-    for trial in trials:
+    for case in cases:
         for mode in (mode for mode in MODES if mode in bundle.latency_modes):
-            finals = recognizer.transcribe(trial.samples, Options(mode, language, interim=False)).segments
+            finals = recognizer.transcribe(case.samples, Options(mode, language, interim=False)).segments
             heard = [word for final in finals for word in final.words]
-            words += zip((word.evidence for word in heard), right_words(trial.text, heard), strict=True)
+            words += zip((word.evidence for word in heard), right_words(case.text, heard), strict=True)
             if len(finals) == 1:  # else nobody knows which words of the text belong to which
-                segments.append((finals[0].evidence, not trial.is_bad(finals[0].text)))
+                segments.append((finals[0].evidence, not case.is_bad(finals[0].text)))
     return as_judged(words, "words"), as_judged(segments, "segments")
 
 

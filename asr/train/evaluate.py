@@ -31,7 +31,7 @@ from asr.errors import FormatError, HeedError, InputError, NotFoundError, NotSup
 from asr.train import manifest, score
 from asr.train.manifest import Utterance
 from asr.train.peers import System, open_model, open_peer
-from asr.train.report import POOLED, Heard, Trial, as_json, as_markdown, summarise, trial_as_json
+from asr.train.report import POOLED, Answer, Trial, as_json, as_markdown, summarise, trial_as_json
 
 TRIALS = "trials.jsonl"
 LATENCIES = {"full": "full", "1280": "1280ms", "640": "640ms", "320": "320ms"}
@@ -187,7 +187,7 @@ def _trial(name: str, utterance: Utterance, samples: NDArray[np.float32], system
         begin = time.perf_counter()
         text = system.transcribe(samples)
         wall_s = time.perf_counter() - begin
-        heard[system.name] = Heard(text, wall_s, score.count(utterance.text, text))
+        heard[system.name] = Answer(text, wall_s, score.count(utterance.text, text))
     return Trial(name, utterance, len(samples) / SAMPLE_RATE, heard)
 
 

@@ -26,8 +26,7 @@ from asr.errors import AudioError, HeedError, InputError
 from asr.model.checkpoint import TOKENIZER, load_checkpoint
 from asr.model.model import SpeechModel
 from asr.runtime import words as wording
-from asr.runtime.loudness import levels, loud
-from asr.runtime.reading import sounding_part
+from asr.runtime.loudness import levels, loud, sounding_part
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train import vocabulary
 from asr.train.live import live_recognizer

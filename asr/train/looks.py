@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from asr.runtime.loudness import levels, loud
-from asr.runtime.reading import sounding_part
+from asr.runtime.loudness import levels, loud, sounding_part
 from asr.runtime.recognizer import Options, Recognizer
 from asr.runtime.result import Result, Word
 from asr.runtime.words import Span, token_starts, word_spans

@@ -49,7 +49,7 @@ class Stamp(NamedTuple):
     mtime_ns: int
 
 
-class Place(NamedTuple):
+class CachePlace(NamedTuple):
     """Where a cache keeps a recording's samples, or why it has none."""
 
     pack: Path
@@ -65,7 +65,7 @@ class Recordings(Sequence[NDArray[np.float32]]):
     utterances: Sequence[Utterance]  # those that can be used, as far as is known; with true durations after decoding
     sets: Sequence[str]  # the name of each one's set
     complaints: Sequence[str]  # what is wrong with the others
-    places: Sequence[Place] | None  # None: there is no cache
+    places: Sequence[CachePlace] | None  # None: there is no cache
     longest_s: float = FOREVER_S
 
     def __len__(self) -> int:
@@ -161,7 +161,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _cached(folder: Path, utterances: Sequence[Utterance]) -> list[Place]:
+def _cached(folder: Path, utterances: Sequence[Utterance]) -> list[CachePlace]:
     """Where each one's samples are, after decoding those that the cache did not have."""
     stamps = [_stamp(utterance.audio) for utterance in utterances]
     # what could not be read is tried again: it may have been the disk, or a permission
@@ -183,42 +183,42 @@ def _stamp(audio: Path) -> Stamp:
     return Stamp(path, status.st_size, status.st_mtime_ns)
 
 
-def _index(folder: Path) -> dict[Stamp, Place]:
+def _index(folder: Path) -> dict[Stamp, CachePlace]:
     """All that a cache holds. A pack that is damaged counts as not there."""
-    places: dict[Stamp, Place] = {}
+    places: dict[Stamp, CachePlace] = {}
     for path in sorted(folder.glob("*.jsonl")):
         with contextlib.suppress(OSError, ValueError, TypeError):
             places |= _pack_index(path)
     return places
 
 
-def _pack_index(path: Path) -> dict[Stamp, Place]:
+def _pack_index(path: Path) -> dict[Stamp, CachePlace]:
     pack = path.with_suffix(".pcm")
-    places: dict[Stamp, Place] = {}
+    places: dict[Stamp, CachePlace] = {}
     start = 0
     for line in path.read_text(encoding="utf-8").splitlines():
         audio, size, mtime_ns, samples, complaint = json.loads(line)
-        places[Stamp(audio, size, mtime_ns)] = Place(pack, start, samples, complaint)
+        places[Stamp(audio, size, mtime_ns)] = CachePlace(pack, start, samples, complaint)
         start += samples
     return places if pack.stat().st_size == start * SAMPLE_BYTES else {}
 
 
-def _add(folder: Path, missing: dict[Stamp, Utterance]) -> dict[Stamp, Place]:
+def _add(folder: Path, missing: dict[Stamp, Utterance]) -> dict[Stamp, CachePlace]:
     decoded = zip(missing, decode_all(list(missing.values())), strict=True)
-    places: dict[Stamp, Place] = {}
+    places: dict[Stamp, CachePlace] = {}
     while len(places) < len(missing):
         places |= _write_pack(folder / uuid.uuid4().hex, decoded)
     return places
 
 
-def _write_pack(path: Path, decoded: Iterator[tuple[Stamp, Decoded]]) -> dict[Stamp, Place]:
+def _write_pack(path: Path, decoded: Iterator[tuple[Stamp, Decoded]]) -> dict[Stamp, CachePlace]:
     """Take recordings until a pack is full, and write it: first the samples, then, at once, what they are."""
     pack = path.with_suffix(".pcm")
-    places: dict[Stamp, Place] = {}
+    places: dict[Stamp, CachePlace] = {}
     start = 0
     with pack.open("wb") as file:
         for stamp, (samples, complaint) in decoded:
-            places[stamp] = Place(pack, start, len(samples), complaint)
+            places[stamp] = CachePlace(pack, start, len(samples), complaint)
             file.write(samples.tobytes())
             start += len(samples)
             if start >= PACK_S * SAMPLE_RATE:
@@ -231,6 +231,6 @@ def _write_pack(path: Path, decoded: Iterator[tuple[Stamp, Decoded]]) -> dict[St
     return places
 
 
-def _read(place: Place) -> NDArray[np.float32]:
+def _read(place: CachePlace) -> NDArray[np.float32]:
     samples = np.fromfile(place.pack, np.int16, place.samples, offset=place.start * SAMPLE_BYTES)
     return samples.astype(np.float32) / np.float32(INT16_SCALE)

@@ -17,7 +17,7 @@ WORST = 10  # utterances listed
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answer:
     """What one system made of one utterance."""
 
     text: str
@@ -32,7 +32,7 @@ class Trial:
     set: str
     utterance: Utterance
     duration_s: float  # of the samples that were recognised
-    heard: dict[str, Heard]  # by the system's name
+    heard: dict[str, Answer]  # by the system's name
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """A recording in one search."""
 
     counts: Counts
@@ -82,14 +82,14 @@ def listen(
     recognizer: Recognizer,
     utterances: Sequence[Utterance],
     clock: Clock = time.process_time,  # of other work on the machine it counts none
-    note: Callable[[str, Trial], None] = lambda name, trial: None,
+    note: Callable[[str, SearchTrial], None] = lambda name, trial: None,
     boost: float = 0.0,
 ) -> list[Row]:
     """Each utterance through all searches in turn, so that a noisy machine is noisy for all alike."""
     rare = rare_words(utterances)
     plain = Options(language=language_of(recognizer))
     asked = searches(plain, [word for words in rare for word in words], boost)
-    tried: dict[str, list[Trial]] = {name: [] for name in asked}
+    tried: dict[str, list[SearchTrial]] = {name: [] for name in asked}
     for utterance, own in zip(utterances, rare, strict=True):
         samples = load(utterance)
         for name, options in asked.items():
@@ -105,15 +105,15 @@ def trial(
     own: Sequence[str],
     options: Options,
     clock: Clock,
-) -> Trial:
+) -> SearchTrial:
     begin = clock()
     heard = recognizer.transcribe(samples, options).text
     took_s = clock() - begin
     found = [is_right for word, is_right in right(text, heard) if word in own]
-    return Trial(count(text, heard), len(found), sum(found), samples.size / SAMPLE_RATE, took_s)
+    return SearchTrial(count(text, heard), len(found), sum(found), samples.size / SAMPLE_RATE, took_s)
 
 
-def summed(name: str, trials: Sequence[Trial]) -> Row:
+def summed(name: str, trials: Sequence[SearchTrial]) -> Row:
     counts = pool(trial.counts for trial in trials)
     rare, found = sum(trial.rare for trial in trials), sum(trial.rare_right for trial in trials)
     others = counts.words - rare

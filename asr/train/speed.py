@@ -63,7 +63,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SpeedPlan:
     """What is measured."""
 
     recognizer: Recognizer
@@ -77,25 +77,25 @@ class Asked:
     peer_python: str  # in which the peers are
 
 
-def measure(asked: Asked) -> Iterator[Speed]:
+def measure(plan: SpeedPlan) -> Iterator[Speed]:
     """All rows, as they are made; those that have a peer's value beside ours tell how many times ours it is."""
-    yield from short(asked)
-    yield from long(asked)
+    yield from short(plan)
+    yield from long(plan)
     with TemporaryDirectory(prefix="asr-speed-") as folder:
-        yield from whole_processes(asked, Path(folder))
-    yield from installed(asked)
+        yield from whole_processes(plan, Path(folder))
+    yield from installed(plan)
 
 
-def short(asked: Asked) -> Iterator[Speed]:
+def short(plan: SpeedPlan) -> Iterator[Speed]:
     """Real-time factors of all systems, utterance by utterance."""
-    sets = {name: brief(utterances)[: asked.limit] for name, utterances in asked.speech.items()}
+    sets = {name: brief(utterances)[: plan.limit] for name, utterances in plan.speech.items()}
     if not any(sets.values()):
         raise InputError(f"no utterance lasts {SHORT_S:.0f} s or less")
-    systems = [ours(asked.recognizer, "full", asked.recognizer.bundle.name, asked.folder)]
+    systems = [ours(plan.recognizer, "full", plan.recognizer.bundle.name, plan.folder)]
     absent = []
-    for peer in [*asked.peers, *(other for other in OTHERS if not named(other, asked.peers))]:
+    for peer in [*plan.peers, *(other for other in OTHERS if not named(other, plan.peers))]:
         try:
-            systems += open_peer(peer, ["full"], asked.threads)
+            systems += open_peer(peer, ["full"], plan.threads)
         except ABSENT as error:
             absent.append(Speed(SHORT, peer.partition("=")[0], None, note=f"absent: {error}"))
     trials = listen(systems, sets)
@@ -117,14 +117,14 @@ def named(peer: str, told: Sequence[str]) -> bool:
     return any(one.partition("=")[0] == peer for one in told)
 
 
-def long(asked: Asked) -> Iterator[Speed]:
+def long(plan: SpeedPlan) -> Iterator[Speed]:
     """Real-time factors on one recording of many speakers with pauses between."""
-    clip = joined(choose(asked.speech, min(CLIPS_S, 60 * asked.minutes)), 60 * asked.minutes)
+    clip = joined(choose(plan.speech, min(CLIPS_S, 60 * plan.minutes)), 60 * plan.minutes)
     audio_s = clip.samples.size / SAMPLE_RATE
-    abreast = max(1, CORES // asked.threads)
-    systems = [ours(asked.recognizer, "full", asked.recognizer.bundle.name, asked.folder, abreast)]
+    abreast = max(1, CORES // plan.threads)
+    systems = [ours(plan.recognizer, "full", plan.recognizer.bundle.name, plan.folder, abreast)]
     absent = []
-    for peer in asked.peers:
+    for peer in plan.peers:
         try:
             systems += open_batched_peer(peer, CORES)
         except ABSENT as error:
@@ -142,19 +142,19 @@ def long(asked: Asked) -> Iterator[Speed]:
     yield from absent
 
 
-def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
+def whole_processes(plan: SpeedPlan, folder: Path) -> Iterator[Speed]:
     """How soon a process says something, and what it holds. folder: for recordings, as files."""
     said, stream = folder / "said.wav", folder / "stream.wav"
-    clips = choose(asked.speech, CLIPS_S)
+    clips = choose(plan.speech, CLIPS_S)
     one = next((clip for clip in clips if SAID_S <= clip.samples.size / SAMPLE_RATE <= SHORT_S), clips[0])
     for path, samples in ((said, one.samples), (stream, joined(clips, STREAM_S).samples)):
         soundfile.write(path, samples, SAMPLE_RATE)
-    python, model = asked.python, asked.folder
+    python, model = plan.python, plan.folder
     if model is None:
         return
-    named_weights = (peer.partition("=")[2] for peer in asked.peers if peer.startswith("faster-whisper="))
+    named_weights = (peer.partition("=")[2] for peer in plan.peers if peer.startswith("faster-whisper="))
     theirs = [  # where no weights are named none are fetched
-        processes.program(asked.peer_python, processes.FASTER_WHISPER, weights, said) for weights in named_weights
+        processes.program(plan.peer_python, processes.FASTER_WHISPER, weights, said) for weights in named_weights
     ][:1]
     commands = [
         ("a program, in Python", processes.program(python, processes.HEED, model, said)),
@@ -170,11 +170,11 @@ def whole_processes(asked: Asked, folder: Path) -> Iterator[Speed]:
     yield from beside([figure(MEMORY, name, measured) for name, measured in held])
 
 
-def installed(asked: Asked) -> Iterator[Speed]:
+def installed(plan: SpeedPlan) -> Iterator[Speed]:
     yield from beside(
         [
             figure(INSTALLED, told, partial(installed_mib, python, told))
-            for told, python in (("heed[serve]", asked.python), ("faster-whisper", asked.peer_python))
+            for told, python in (("heed[serve]", plan.python), ("faster-whisper", plan.peer_python))
         ]
     )
 

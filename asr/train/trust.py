@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from asr.errors import OptionError
 from asr.runtime.recognizer import Options, Recognizer
 from asr.train.calibrate import area, calibration_error, right_words
+from asr.train.cases import CUT, Case
 from asr.train.markdown import number, table
 from asr.train.peers import faster_whisper_words, language_of
-from asr.train.trials import CUT, Trial
 
 Samples = NDArray[np.float32]
 
@@ -77,17 +77,17 @@ def peer_truster(told: str, threads: int) -> Truster:
     return Truster(name, hear)
 
 
-def trust(truster: Truster, trials: Iterable[Trial]) -> Trust:
+def trust(truster: Truster, cases: Iterable[Case]) -> Trust:
     """Of one segment in a recording it is known whether it is bad; of several it is not, and they are not counted."""
     sure: list[float] = []
     right: list[bool] = []
     judged: list[tuple[float, bool]] = []
-    for trial in trials:
-        words, segments = truster.hear(trial.samples)
+    for case in cases:
+        words, segments = truster.hear(case.samples)
         sure += [word.sure for word in words]
-        right += right_words(trial.text, words)
+        right += right_words(case.text, words)
         if len(segments) == 1:
-            judged.append((segments[0].sure, not trial.is_bad(segments[0].text)))
+            judged.append((segments[0].sure, not case.is_bad(segments[0].text)))
     good = np.array([ok for _, ok in judged], bool)
     return Trust(
         truster.name,

@@ -12,7 +12,7 @@ pytest.importorskip("onnxscript")
 
 from asr.compare import compare, cost, figures, made, measure, runs  # noqa: E402
 from asr.compare.cost import Cost, crossover_s  # noqa: E402
-from asr.compare.measure import Clip, Heard  # noqa: E402
+from asr.compare.measure import Clip, HeardClip  # noqa: E402
 from asr.errors import OptionError  # noqa: E402
 from asr.model.config import ModelConfig  # noqa: E402
 from asr.model.model import outline  # noqa: E402
@@ -114,13 +114,13 @@ def row(frame: int) -> Row:
 def test_onsets_are_compared_where_every_word_was_heard():
     true = Clip(np.zeros(9, np.float32), "a b", (TimedWord("a", 0.1, 0.2), TimedWord("b", 0.5, 0.6)))
     words = tuple(Word(f" {text}", start_s, 1.0, 1.0, 1.0) for text, start_s in (("a", 0.2), ("b", 0.45)))
-    heard = Heard("a b", words, (row(1), row(3), row(2)), 0.1)
+    heard = HeardClip("a b", words, (row(1), row(3), row(2)), 0.1)
     assert measure.onset_errors(true, heard) == pytest.approx([0.1, 0.05])
-    assert measure.onset_errors(true, Heard("a", words[:1], (), 0.1)) == []
+    assert measure.onset_errors(true, HeardClip("a", words[:1], (), 0.1)) == []
     assert measure.looked(heard.rows) == [1, 3, 2]
     rows = tuple(Row(0, piece, 0, np.full(50, 1 / 50, np.float32), 0.0, False) for piece in (" ", "a", " ", "b"))
-    assert measure.inside(true, Heard("a b", words, rows, 0.1)) == pytest.approx([0.2, 0.2], abs=0.021)
-    found = measure.length(1, [true, true], [heard, Heard("c b", (), (), 0.1)])
+    assert measure.inside(true, HeardClip("a b", words, rows, 0.1)) == pytest.approx([0.2, 0.2], abs=0.021)
+    found = measure.length(1, [true, true], [heard, HeardClip("c b", (), (), 0.1)])
     assert (found.first, found.last, found.counts.errors) == (0.5, 1.0, 1)
 
 

@@ -19,7 +19,7 @@ from asr.runtime.recognizer import Options
 from asr.runtime.result import Cursors, Result, Update, Word
 from asr.train import bench, crowd
 from asr.train.bench import main, settings_of
-from asr.train.bench_report import Setting, Stretch, Trial, Unbroken, latency_text, slope_of, streams_text, summed
+from asr.train.bench_report import BenchTrial, Setting, Stretch, Unbroken, latency_text, slope_of, streams_text, summed
 from asr.train.clips import PACKET, Clip, choose, hiss, limited, spaced, unbroken
 from asr.train.feed import Feed, Heard, Promise, hear, true_lags_s
 from asr.train.manifest import TimedWord, read_manifest
@@ -326,7 +326,7 @@ def test_true_lags_are_those_of_words_that_were_heard_rightly():
 def trial(lags_s, at_close=0, true_lags_s=(), final_s=0.1, counts=Counts(words=10, deletions=1)):  # noqa: B008
     words = [Word(" x", 0.0, 1.0, 1.0, 1.0 + lag_s) for lag_s in lags_s]
     heard = Heard(words=words, at_close=at_close, audio_s=30.0, wall_s=3.0, cpu_s=1.5, final_s=final_s)
-    return Trial("a", "1", Setting("640ms", "wait"), heard, counts, list(true_lags_s))
+    return BenchTrial("a", "1", Setting("640ms", "wait"), heard, counts, list(true_lags_s))
 
 
 def test_words_that_half_close_brought_are_kept_apart():

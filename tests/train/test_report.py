@@ -5,12 +5,12 @@ import pytest
 
 from asr.train import score
 from asr.train.manifest import Utterance
-from asr.train.report import Heard, Trial, as_json, as_markdown, summarise
+from asr.train.report import Answer, Trial, as_json, as_markdown, summarise
 
 
 def trial(name: str, text: str, *, duration_s: float = 2.0, id: str = "u", **written: str) -> Trial:
     utterance = Utterance(Path("u.wav"), id, text, "s", duration_s, "", "")
-    heard = {system: Heard(said, 0.5, score.count(text, said)) for system, said in written.items()}
+    heard = {system: Answer(said, 0.5, score.count(text, said)) for system, said in written.items()}
     return Trial(name, utterance, duration_s, heard)
 
 

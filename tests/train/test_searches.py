@@ -9,7 +9,7 @@ import soundfile
 from asr.runtime.recognizer import Options
 from asr.train.manifest import read_manifest
 from asr.train.score import count, right
-from asr.train.searches import Trial, as_text, listen, rare_words, summed
+from asr.train.searches import SearchTrial, as_text, listen, rare_words, summed
 
 TEXTS = ("a b Dashwood", "b c, dashing d", "a Marianne b Willoughby")
 
@@ -66,7 +66,7 @@ def remembering(transcribe, asked):
 
 
 def test_errors_in_other_words_are_told_apart():
-    made = summed("x", [Trial(count("the Dashwood man", "the ash wood man"), 1, 0, 2.0, 0.5)])
+    made = summed("x", [SearchTrial(count("the Dashwood man", "the ash wood man"), 1, 0, 2.0, 0.5)])
     assert made.wer == pytest.approx(200 / 3)
     assert made.wer_of_others == pytest.approx(50), "one word for two: what is inserted is the others'"
     assert summed("x", []).wer_of_others is None

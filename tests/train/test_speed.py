@@ -11,13 +11,13 @@ from asr.train import footprint, processes, speed
 from asr.train.clips import Clip, joined
 from asr.train.manifest import Utterance
 from asr.train.peers import System
-from asr.train.speed import Asked, Speed, as_text, beside
+from asr.train.speed import Speed, SpeedPlan, as_text, beside
 
 RATE = 16_000
 
 
 @pytest.fixture
-def asked(hearing, speak, tmp_path):
+def plan(hearing, speak, tmp_path):
     """Utterances of 2.9 and 11.8 s, and no peer."""
 
     def utterance(text):
@@ -27,7 +27,7 @@ def asked(hearing, speak, tmp_path):
         return Utterance(path, text, " ".join(text), "", samples.size / RATE, "", "")
 
     speech = {"a": [utterance("abcdefghijkl"), utterance("abcdefghijklmnopqrstsrqponmlkjihgfedcbacegikmoqs")]}
-    return lambda *peers, **changes: Asked(
+    return lambda *peers, **changes: SpeedPlan(
         **{"recognizer": hearing(), "folder": None, "speech": speech, "limit": None, "threads": 1, "minutes": 0.7,
            "peers": peers, "python": sys.executable, "peer_python": sys.executable, **changes}
     )  # fmt: skip
@@ -47,8 +47,8 @@ def absent(told):
     raise NotFoundError(f"{told} is not installed")
 
 
-def test_short_utterances_alone_are_compared_and_who_is_absent_is_said(asked, peer):
-    rows = list(speed.short(asked("peer")))
+def test_short_utterances_alone_are_compared_and_who_is_absent_is_said(plan, peer):
+    rows = list(speed.short(plan("peer")))
     assert [row.system for row in rows] == ["tones full", "peer", *speed.OTHERS]
     ours, theirs, *others = rows
     assert (ours.wer, theirs.wer) == (0.0, 100.0)
@@ -58,8 +58,8 @@ def test_short_utterances_alone_are_compared_and_who_is_absent_is_said(asked, pe
     assert all(row.value is None and "is not installed" in row.note for row in others)
 
 
-def test_a_long_recording_is_made_of_many_and_read_side_by_side(asked, peer):
-    ours, theirs = speed.long(asked("peer"))
+def test_a_long_recording_is_made_of_many_and_read_side_by_side(plan, peer):
+    ours, theirs = speed.long(plan("peer"))
     assert ours.wer == 0.0
     assert theirs.wer == 100.0
     assert max(peer) >= 0.7 * 60 * RATE
@@ -73,14 +73,14 @@ def test_a_long_recording_says_its_clips_again_and_again_with_pauses():
     assert whole.samples.size == round((1 + 0.4 + 1 + 2.5 + 1 + 0.7) * RATE)
 
 
-def test_a_model_that_is_not_exported_has_no_processes(asked, tmp_path):
-    assert list(speed.whole_processes(asked(), tmp_path)) == []
+def test_a_model_that_is_not_exported_has_no_processes(plan, tmp_path):
+    assert list(speed.whole_processes(plan(), tmp_path)) == []
 
 
-def test_a_way_to_run_that_fails_is_a_row_that_says_why(asked, tmp_path, monkeypatch):
+def test_a_way_to_run_that_fails_is_a_row_that_says_why(plan, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "REPEATS", 1)
     (tmp_path / "nothing").mkdir()
-    rows = list(speed.whole_processes(asked(folder=tmp_path / "nothing"), tmp_path))
+    rows = list(speed.whole_processes(plan(folder=tmp_path / "nothing"), tmp_path))
     assert {row.what for row in rows} == {speed.FIRST_TEXT, speed.MEMORY}
     assert all(row.value is None and row.note.startswith("absent: ") for row in rows)
     assert "model.json" in rows[0].note

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from asr.train.cases import CUT, Case, amid_noise, mixed, whole_and_cut
 from asr.train.manifest import read_manifest
-from asr.train.trials import CUT, Trial, amid_noise, mixed, whole_and_cut
 
 NOTHING = np.zeros(0, np.float32)
 TEXT = "one two three four five six seven eight nine ten"
@@ -21,7 +21,7 @@ TEXT = "one two three four five six seven eight nine ten"
     ],
 )
 def test_a_segment_is_bad_where_half_of_its_words_are_wrong(said, written, bad):
-    assert Trial(NOTHING, said).is_bad(written) is bad
+    assert Case(NOTHING, said).is_bad(written) is bad
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_segment_is_bad_where_half_of_its_words_are_wrong(said, written, bad):
     ],
 )
 def test_what_a_broken_recording_does_not_say_is_not_missed(written, bad):
-    assert Trial(NOTHING, TEXT, share=0.6).is_bad(written) is bad
+    assert Case(NOTHING, TEXT, share=0.6).is_bad(written) is bad
 
 
 @pytest.fixture
@@ -49,8 +49,8 @@ def recorded(tmp_path):
 
 
 def test_speech_is_heard_whole_and_broken_off_and_noise_once(recorded):
-    trials = list(whole_and_cut(recorded("a b", "")))
-    assert [(trial.samples.size, trial.text, trial.share) for trial in trials] == [
+    cases = list(whole_and_cut(recorded("a b", "")))
+    assert [(case.samples.size, case.text, case.share) for case in cases] == [
         (1000, "a b", 1.0),
         (600, "a b", CUT),
         (1000, "", 1.0),
@@ -68,6 +68,6 @@ def test_noise_is_as_loud_as_is_said():
 
 def test_the_same_noise_is_drawn_again(recorded):
     speech = recorded("a b", "c d")
-    first, again = ([trial.samples for trial in amid_noise(speech, speech)] for _ in range(2))
+    first, again = ([case.samples for case in amid_noise(speech, speech)] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert list(amid_noise(speech, [])) == []

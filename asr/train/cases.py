@@ -20,7 +20,9 @@ Samples = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Case:
+    """A recording, or its beginning, and its text."""
+
     samples: Samples
     text: str  # of the whole recording; "" where nothing is said
     share: float = 1.0  # of the recording that the samples are
@@ -40,21 +42,21 @@ class Trial:
         return all(wer is None or wer >= BAD_WER for wer in wers)
 
 
-def whole_and_cut(utterances: Iterable[Utterance]) -> Iterator[Trial]:
+def whole_and_cut(utterances: Iterable[Utterance]) -> Iterator[Case]:
     """Each as it is and, where somebody speaks, broken off: what is then not said cannot be written rightly."""
     for utterance in utterances:
         samples = load(utterance)
-        yield Trial(samples, utterance.text)
+        yield Case(samples, utterance.text)
         if utterance.text:
-            yield Trial(samples[: round(CUT * samples.size)], utterance.text, CUT)
+            yield Case(samples[: round(CUT * samples.size)], utterance.text, CUT)
 
 
-def amid_noise(utterances: Iterable[Utterance], noises: Sequence[Utterance], seed: int = 0) -> Iterator[Trial]:
+def amid_noise(utterances: Iterable[Utterance], noises: Sequence[Utterance], seed: int = 0) -> Iterator[Case]:
     """Each under a stretch of one of the noises, drawn with its level; none where there are no noises."""
     random = np.random.default_rng(seed)
     for utterance in utterances if noises else ():
         noise = load(noises[int(random.integers(len(noises)))])
-        yield Trial(mixed(load(utterance), noise, float(random.choice(NOISES_DB))), utterance.text)
+        yield Case(mixed(load(utterance), noise, float(random.choice(NOISES_DB))), utterance.text)
 
 
 def mixed(speech: Samples, noise: Samples, db: float) -> Samples:
