@@ -5,7 +5,7 @@ here alone, so that what was searched for (reading.py) and what is known beforeh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,49 +41,56 @@ class Place:
     beam: Beam | None = None  # how to search; None: greedily
 
 
+@dataclass(frozen=True, eq=False)
+class Hearing:
+    """A segment's sound, before anything is made of it."""
+
+    source: Source
+    letters: NDArray[np.intp] | None  # (frames,) that CTC heard up to each; None: nobody counted
+    sounding: NDArray[np.bool_]  # (steps,) where there is sound
+
+
 def understood(
     recognizer: "Recognizer",
     said: Hypothesis[DecoderState],
-    source: Source,
-    letters: NDArray[np.intp] | None,
-    sounding: NDArray[np.bool_],
+    hearing: Hearing,
     settled: Settled,
     place: Place,
     language: str,
 ) -> Reading:
     """What a hypothesis says after the settled text: its words, when they were said and where they looked."""
+    source = hearing.source
     again = len(settled.tokens) if settled.state is None else 0  # settled tokens that were decoded again
     looking = len(recognizer.bundle.alignment_heads)
     tokens, weights = said.tokens[again:], said.weights[:looking, :, : source.heard]
     every = said.weights[looking:, again:-1, : source.heard]  # empty unless every head was asked for
     spans = tuple(wording.word_spans(recognizer.tokenizer, tokens, language))
     if not len(weights):
-        frames = frames_by_letters(recognizer, settled.tokens + tokens, source, letters, sounding)[
-            len(settled.tokens) :
-        ]
+        frames = frames_by_letters(recognizer, settled.tokens + tokens, hearing)[len(settled.tokens) :]
     else:
         frames = token_frames(weights, settled)[again:]
         if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
             frames = np.maximum(frames, weights[:, again].mean(axis=0).argmax() - LONGEST_ONSET_FRAMES)
-    rows = rows_of(recognizer, tokens, weights[:, again:-1], every, sounding, place.first_row + len(settled.tokens))
+    first_row = place.first_row + len(settled.tokens)
     spelled = heard_words(recognizer, spans, source, settled, place)
     by_ctc = spelled is not None and (place.word_times or recognizer.bundle.word_times) == "ctc"
     times = spelled.times if spelled is not None and by_ctc else timing.by_attention(spans, frames)
     fits = np.zeros(len(spans), np.float32) if spelled is None else spelled.fits
-    return Reading(
+    wordless = Reading(
         tokens,
         spans,
-        words_of(recognizer, spans, times, fits, rows, said.log_probs[again:], sounding, settled, place),
-        rows,
+        (),
+        rows_of(recognizer, tokens, weights[:, again:-1], every, hearing.sounding, first_row),
         said.log_probs[again:],
         settled.log_probs if settled.state is not None else said.log_probs[:again],
         source.heard,
-        letters,
+        hearing.letters,
         language,
         said.no_speech_prob if settled.state is None else settled.no_speech_prob,
         said.complete,
         said.state if source.grows and recognizer.bundle.multi_token else None,
     )
+    return replace(wordless, words=words_of(recognizer, wordless, times, fits, hearing.sounding, settled, place))
 
 
 def said_until(recognizer: "Recognizer", source: Source, settled: Settled, place: Place) -> int:
@@ -120,16 +127,12 @@ def token_frames(weights: NDArray[np.float32], settled: Settled) -> NDArray[np.i
     return first + wording.token_starts(both[:, :, first:])[len(context) :]
 
 
-def frames_by_letters(
-    recognizer: "Recognizer",
-    tokens: Sequence[int],
-    source: Source,
-    letters: NDArray[np.intp] | None,
-    sounding: NDArray[np.bool_],
-) -> NDArray[np.intp]:
+def frames_by_letters(recognizer: "Recognizer", tokens: Sequence[int], hearing: Hearing) -> NDArray[np.intp]:
     """The same where nobody knows where tokens looked: by the letters that CTC heard, or else evenly in the sound."""
-    steps = np.arange(source.heard) * recognizer.bundle.frame_hop / STEP
-    heard = np.interp(steps, np.arange(sounding.size), sounding.cumsum()) if letters is None else letters
+    heard = hearing.letters
+    if heard is None:
+        steps = np.arange(hearing.source.heard) * recognizer.bundle.frame_hop / STEP
+        heard = np.interp(steps, np.arange(hearing.sounding.size), hearing.sounding.cumsum())
     written = [sum(map(str.isalpha, piece)) for piece in wording.pieces(recognizer.tokenizer, tokens)]
     return wording.starts_by_letters(written, heard)
 
@@ -171,16 +174,18 @@ def rows_of(
 
 def words_of(
     recognizer: "Recognizer",
-    spans: Sequence[wording.Span],
+    wordless: Reading,
     times: timing.Times,
     fits: NDArray[np.float32],
-    rows: Sequence[Row],
-    log_probs: NDArray[np.float32],
     sounding: NDArray[np.bool_],
     settled: Settled,
     place: Place,
 ) -> tuple[Word, ...]:
-    """The words with their times, none before the last settled word's end."""
+    """The words of a reading that has all else, with their times, none before the last settled word's end.
+
+    fits  (words,) how well what CTC heard is their letters
+    """
+    spans, rows, log_probs = wordless.spans, wordless.rows, wordless.log_probs
     said_s = settled.words[-1].end_s - place.start_s if settled.words else -np.inf
     hop_s, weights = recognizer.bundle.frame_hop_s, recognizer.bundle.confidence
     alone = [
