@@ -1,5 +1,10 @@
 """Heed's client: `Client` and `AsyncClient` speak to a server, `asr-transcribe` (transcribe.py) to people."""
 
+import os
+
+# Read when grpc is imported: else its core writes on stderr, past Python's logging, of each server that says goodbye.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from client.access import Access
 from client.errors import (
     AccessError,

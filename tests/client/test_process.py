@@ -1,5 +1,6 @@
 """The command as a process: signals, pipes, and what it loads."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -85,3 +86,23 @@ def test_the_sdk_loads_only_what_it_needs() -> None:
     loaded = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True, text=True).stdout.split()
     assert {"client", "grpc", "numpy"} <= set(loaded)
     assert not {"server", "soundfile", "matplotlib", "rich", "torch", "onnxruntime"} & set(loaded)
+
+
+@pytest.mark.parametrize(("asked", "set_to"), [(None, "ERROR"), ("INFO", "INFO")])
+@pytest.mark.parametrize("package", ["client", "server"])
+def test_grpc_writes_nothing_of_its_own_unless_asked(package: str, asked: str | None, set_to: str) -> None:
+    source = f"""
+import builtins, os
+plain = builtins.__import__
+def told(name, *arguments):
+    if name == "grpc":
+        print(os.environ["GRPC_VERBOSITY"])
+        raise SystemExit
+    return plain(name, *arguments)
+builtins.__import__ = told
+import {package}.{"sdk" if package == "client" else "service"}
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    environment |= {} if asked is None else {"GRPC_VERBOSITY": asked}
+    found = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == set_to  # as grpc finds it
