@@ -15,7 +15,8 @@ DPI = 110
 COLORS = "magma"
 MARKERS = "os^Dv<>P*X"
 DIMMEST = 0.2  # a weight that is drawn as bright as it gets: rows that have no larger one stay as dark as they are even
-FAINTEST = 0.25  # of a token's largest weight: what gets less is no line of `arrows`
+HIGHEST = 110.0  # per cent that panels show: who loops writes several times as many words as are said
+FAINTEST = 0.5  # of a token's largest weight: what gets less is no line of `arrows`
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -68,6 +69,7 @@ def panels(
             panel.plot(xs, ys, color="#ddd", linewidth=0.8, zorder=1)
         for name, marker in zip(names, cycle(MARKERS), strict=False):
             panel.plot(*curves[name], label=name, marker=marker, markersize=4, linewidth=1.4)
+        panel.set_ylim(0, HIGHEST)
         panel.set_title(title, fontsize=9)
         panel.set_xlabel(across, fontsize=8)
         panel.set_ylabel(up, fontsize=8)

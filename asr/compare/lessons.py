@@ -345,7 +345,7 @@ def encoder_maps(room: Class) -> Taught | None:
 
 def arrows(room: Class) -> Taught | None:
     """From words to the sound that they came from."""
-    name = room.first("additive", "multihead")
+    name = room.first("scaled_dot", "additive", "multihead")
     if name is None:
         return None
     clip = shown(room.clips)
@@ -356,7 +356,7 @@ def arrows(room: Class) -> Taught | None:
     return Taught(
         "From letters to sound",
         figure,
-        f"{name}, {clip.text!r}: lines to the frames with a quarter of a token's largest weight or more.",
+        f"{name}, {clip.text!r}: lines to the frames with half of a token's largest weight or more.",
     )
 
 
