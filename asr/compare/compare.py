@@ -150,12 +150,12 @@ def draw(
     folder: Path, curves: Mapping[str, Sequence[Curve]], measured: Mapping[str, Measured], cost: Sequence[Cost]
 ) -> None:
     by_steps = {name: (some[0].steps, some[0].wer) for name, some in curves.items()}
-    figures.save(figures.panels(by_steps, FAMILIES, "steps", "WER %"), folder / "curves.png")
+    figures.save(figures.error_panels(by_steps, FAMILIES, "steps"), folder / "curves.png")
     by_length = {
         name: ([length.seconds for length in one.lengths], [length.counts.wer or 0.0 for length in one.lengths])
         for name, one in measured.items()
     }
-    figures.save(figures.panels(by_length, FAMILIES, "seconds of speech", "WER %"), folder / "lengths.png")
+    figures.save(figures.error_panels(by_length, FAMILIES, "seconds of speech"), folder / "lengths.png")
     for name, up, unit in (
         ("use_s", "ms a call", 1e3),
         ("train_s", "ms a call and its gradients", 1e3),

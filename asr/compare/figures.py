@@ -15,7 +15,7 @@ DPI = 110
 COLORS = "magma"
 MARKERS = "os^Dv<>P*X"
 DIMMEST = 0.2  # a weight that is drawn as bright as it gets: rows that have no larger one stay as dark as they are even
-HIGHEST = 110.0  # per cent that panels show: who loops writes several times as many words as are said
+HIGHEST = 110.0  # per cent that error_panels show: who loops writes several times as many words as are said
 FAINTEST = 0.5  # of a token's largest weight: what gets less is no line of `arrows`
 
 
@@ -54,13 +54,11 @@ def lines(
     return figure
 
 
-def panels(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    families: Mapping[str, Sequence[str]],
-    across: str,
-    up: str,
+def error_panels(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], families: Mapping[str, Sequence[str]], across: str
 ) -> Figure:
-    """The same lines in a panel for each family: its own in colour, the others behind them in grey."""
+    """Word error rates in per cent, a line for each name, in a panel for each family: its own in colour, the others
+    behind them in grey."""
     there = {title: [name for name in names if name in curves] for title, names in families.items()}
     there = {title: names for title, names in there.items() if names}
     figure, axes = grid(len(there), 3, 4.2, 3.2)
@@ -72,7 +70,7 @@ def panels(
         panel.set_ylim(0, HIGHEST)
         panel.set_title(title, fontsize=9)
         panel.set_xlabel(across, fontsize=8)
-        panel.set_ylabel(up, fontsize=8)
+        panel.set_ylabel("WER %", fontsize=8)
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7)

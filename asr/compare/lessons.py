@@ -353,11 +353,8 @@ def arrows(room: Class) -> Taught | None:
     if not weights.size:
         return None
     figure = figures.arrows(weights, pieces, clip.samples, SAMPLE_RATE, HOP_S)
-    return Taught(
-        "From letters to sound",
-        figure,
-        f"{name}, {clip.text!r}: lines to the frames with half of a token's largest weight or more.",
-    )
+    least = f"{100 * figures.FAINTEST:.0f} % of a token's largest weight"
+    return Taught("From letters to sound", figure, f"{name}, {clip.text!r}: lines to the frames with {least} or more.")
 
 
 def reach(room: Class) -> Taught | None:

@@ -42,7 +42,7 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class Hearing:
+class HeardSegment:
     """A segment's sound, before anything is made of it."""
 
     source: Source
@@ -53,20 +53,20 @@ class Hearing:
 def understood(
     recognizer: "Recognizer",
     said: Hypothesis[DecoderState],
-    hearing: Hearing,
+    segment: HeardSegment,
     settled: Settled,
     place: Place,
     language: str,
 ) -> Reading:
     """What a hypothesis says after the settled text: its words, when they were said and where they looked."""
-    source = hearing.source
+    source = segment.source
     again = len(settled.tokens) if settled.state is None else 0  # settled tokens that were decoded again
     looking = len(recognizer.bundle.alignment_heads)
     tokens, weights = said.tokens[again:], said.weights[:looking, :, : source.heard]
     every = said.weights[looking:, again:-1, : source.heard]  # empty unless every head was asked for
     spans = tuple(wording.word_spans(recognizer.tokenizer, tokens, language))
     if not len(weights):
-        frames = frames_by_letters(recognizer, settled.tokens + tokens, hearing)[len(settled.tokens) :]
+        frames = frames_by_letters(recognizer, settled.tokens + tokens, segment)[len(settled.tokens) :]
     else:
         frames = token_frames(weights, settled)[again:]
         if recognizer.bundle.grows and tokens:  # nothing says where sound before the first word ends
@@ -80,17 +80,17 @@ def understood(
         tokens,
         spans,
         (),
-        rows_of(recognizer, tokens, weights[:, again:-1], every, hearing.sounding, first_row),
+        rows_of(recognizer, tokens, weights[:, again:-1], every, segment.sounding, first_row),
         said.log_probs[again:],
         settled.log_probs if settled.state is not None else said.log_probs[:again],
         source.heard,
-        hearing.letters,
+        segment.letters,
         language,
         said.no_speech_prob if settled.state is None else settled.no_speech_prob,
         said.complete,
         said.state if source.grows and recognizer.bundle.multi_token else None,
     )
-    return replace(wordless, words=words_of(recognizer, wordless, times, fits, hearing.sounding, settled, place))
+    return replace(wordless, words=words_of(recognizer, wordless, times, fits, segment.sounding, settled, place))
 
 
 def said_until(recognizer: "Recognizer", source: Source, settled: Settled, place: Place) -> int:
@@ -127,12 +127,12 @@ def token_frames(weights: NDArray[np.float32], settled: Settled) -> NDArray[np.i
     return first + wording.token_starts(both[:, :, first:])[len(context) :]
 
 
-def frames_by_letters(recognizer: "Recognizer", tokens: Sequence[int], hearing: Hearing) -> NDArray[np.intp]:
+def frames_by_letters(recognizer: "Recognizer", tokens: Sequence[int], segment: HeardSegment) -> NDArray[np.intp]:
     """The same where nobody knows where tokens looked: by the letters that CTC heard, or else evenly in the sound."""
-    heard = hearing.letters
+    heard = segment.letters
     if heard is None:
-        steps = np.arange(hearing.source.heard) * recognizer.bundle.frame_hop / STEP
-        heard = np.interp(steps, np.arange(hearing.sounding.size), hearing.sounding.cumsum())
+        steps = np.arange(segment.source.heard) * recognizer.bundle.frame_hop / STEP
+        heard = np.interp(steps, np.arange(segment.sounding.size), segment.sounding.cumsum())
     written = [sum(map(str.isalpha, piece)) for piece in wording.pieces(recognizer.tokenizer, tokens)]
     return wording.starts_by_letters(written, heard)
 

@@ -16,7 +16,7 @@ from asr.runtime import words as wording
 from asr.runtime.beam import Found, Judge
 from asr.runtime.bundle import AUTO
 from asr.runtime.loudness import levels, loud
-from asr.runtime.meaning import Hearing, Place, said_until, understood
+from asr.runtime.meaning import HeardSegment, Place, said_until, understood
 from asr.runtime.search import Hypothesis
 from asr.runtime.sessions import DecoderState, Source
 from asr.runtime.settled import Other, Reading, Settled, nothing
@@ -69,10 +69,10 @@ def read(
     said = found[0].hypothesis
     if not settled.tokens and (not said.tokens or is_silence(said, letters)):
         return nothing(letters)
-    hearing = Hearing(source, letters, sounding)
+    segment = HeardSegment(source, letters, sounding)
 
     def reading_of(one: Found[DecoderState]) -> Reading:
-        return understood(recognizer, one.hypothesis, hearing, settled, place, language)
+        return understood(recognizer, one.hypothesis, segment, settled, place, language)
 
     def others() -> tuple[Other, ...]:
         return tuple(Other(reading_of(one), one.odds) for one in distinct(recognizer, found, place)[1:])
@@ -177,5 +177,5 @@ def force(recognizer: "Recognizer", samples: NDArray[np.float32], tokens: Sequen
         True,
         state,
     )
-    hearing = Hearing(source, heard_letters(recognizer, source), loud(levels(samples)))
-    return understood(recognizer, said, hearing, Settled(), place, place.language)
+    segment = HeardSegment(source, heard_letters(recognizer, source), loud(levels(samples)))
+    return understood(recognizer, said, segment, Settled(), place, place.language)

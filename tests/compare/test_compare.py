@@ -63,8 +63,8 @@ def test_figures_are_of_the_shortest_of_the_longest_quarter():
 
 
 def test_a_panel_for_each_family_that_has_a_run():
-    figure = figures.panels(
-        {"a": ([0, 1], [5, 4]), "c": ([0, 1], [3, 2])}, {"A": ("a", "b"), "B": ("b",), "C": ("c",)}, "x", "y"
+    figure = figures.error_panels(
+        {"a": ([0, 1], [5, 4]), "c": ([0, 1], [3, 2])}, {"A": ("a", "b"), "B": ("b",), "C": ("c",)}, "x"
     )
     panels = {axes.get_title(): axes for axes in figure.axes}
     assert list(panels) == ["A", "C"]
